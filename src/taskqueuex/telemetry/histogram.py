@@ -111,17 +111,22 @@ class Histogram:
 
     def record(self, value_us: int) -> None:
         """Record one value in microseconds; a negative one (a clock set back) counts as 0."""
-        try:
-            # A negative shift raises ValueError: values under 32 us and negative ones take the slow path,
-            # which spares every other value a comparison.
+        if value_us >= _EXACT_BELOW:
             shift = value_us.bit_length() - _SHIFT_BASE
-            self._buckets[(shift << SUB_BUCKET_BITS) + (value_us >> shift)] += 1
-            self.sum_us += value_us
-        except (ValueError, IndexError):
-            self._record_rare(value_us)
+            try:
+                self._buckets[(shift << SUB_BUCKET_BITS) + (value_us >> shift)] += 1
+            except IndexError:
+                self._record_rare(value_us)
+                return
+        elif value_us >= 0:
+            self._buckets[value_us] += 1
+        else:
+            self._buckets[0] += 1
+            return
+        self.sum_us += value_us
 
     def _record_rare(self, value_us: int) -> None:
-        value_us = min(max(value_us, 0), MAX_VALUE_US)
+        value_us = min(value_us, MAX_VALUE_US)
         index = bucket_index(value_us)
         if index >= len(self._buckets):
             # Up to the next power of two, so that a rising latency does not grow the list at every value.
