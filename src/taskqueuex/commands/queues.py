@@ -1,0 +1,116 @@
+"""Requests and replies about queues."""
+
+from typing import Annotated
+
+import msgspec
+
+from taskqueuex.commands.limits import DurationMs, PositiveMs
+from taskqueuex.commands.produce import BackoffSpec
+from taskqueuex.model.queue import Discipline, Durability, Overflow
+
+__all__ = [
+    "DeleteQueueQuery",
+    "Percentiles",
+    "PurgeReply",
+    "PutQueue",
+    "QueueList",
+    "QueueView",
+    "RateLimitSpec",
+    "Rates",
+]
+
+_Unset = msgspec.UnsetType
+_UNSET = msgspec.UNSET
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+
+
+class RateLimitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A token bucket on hand-outs; `burst` defaults to one second's worth."""
+
+    per_second: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
+    burst: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+
+
+class PutQueue(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """Creates a queue or changes the fields given; null restores a default."""
+
+    discipline: Discipline | None | _Unset = _UNSET
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=256)] | None | _Unset = _UNSET
+    max_tasks: Count | None | _Unset = _UNSET
+    overflow: Overflow | None | _Unset = _UNSET
+    lease_ms: PositiveMs | None | _Unset = _UNSET
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None | _Unset = _UNSET
+    backoff: BackoffSpec | None | _Unset = _UNSET
+    result_ttl_ms: DurationMs | None | _Unset = _UNSET
+    dead_ttl_ms: DurationMs | None | _Unset = _UNSET
+    rate_limit: RateLimitSpec | None | _Unset = _UNSET
+    max_running: Count | None | _Unset = _UNSET
+    max_running_per_group: Count | None | _Unset = _UNSET
+    ordered_groups: bool | None | _Unset = _UNSET
+    durability: Durability | None | _Unset = _UNSET
+    with_parents: bool | None | _Unset = _UNSET
+
+
+class Rates(msgspec.Struct, gc=False, rename={"in_": "in"}):
+    """Tasks a second over the last 10 s: enqueued, completed, failed attempts."""
+
+    in_: float
+    out: float
+    failed: float
+
+
+class Percentiles(msgspec.Struct, gc=False):
+    """Of a latency in milliseconds, since the server started."""
+
+    p50: float
+    p90: float
+    p99: float
+    count: int
+
+
+class QueueView(msgspec.Struct, gc=False, kw_only=True):
+    """A queue: its settings, how many tasks are in which state, and how it fares."""
+
+    name: str
+    discipline: Discipline
+    partitions: int
+    max_tasks: int | None
+    overflow: Overflow
+    lease_ms: int
+    max_attempts: int
+    backoff: BackoffSpec
+    result_ttl_ms: int
+    dead_ttl_ms: int
+    rate_limit: RateLimitSpec | None
+    max_running: int | None
+    max_running_per_group: int | None
+    ordered_groups: bool
+    durability: Durability
+    with_parents: bool
+    paused: bool
+    resorting: bool
+    counts: dict[str, int]
+    oldest_ready_age_ms: int | None
+    rates: Rates
+    wait_ms: Percentiles
+    run_ms: Percentiles
+    created_at: int
+
+
+class QueueList(msgspec.Struct, gc=False):
+    """All queues, by name."""
+
+    queues: list[QueueView]
+
+
+class DeleteQueueQuery(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """`force` cancels what waits and revokes leases."""
+
+    force: bool = False
+
+
+class PurgeReply(msgspec.Struct, gc=False):
+    """How many tasks waited, and how many were cancelled."""
+
+    matched: int
+    changed: int
