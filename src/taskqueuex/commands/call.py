@@ -1,0 +1,53 @@
+"""One request on its way through the rooms, and where its answer goes."""
+
+from typing import Any, Protocol
+
+from taskqueuex.commands.table import Command
+
+__all__ = ["Call", "Sink"]
+
+
+class Sink(Protocol):
+    """Whoever made a call: a session of the network, or a test."""
+
+    closed: bool  # nobody reads the answers any more
+    blocked_by: "Call | None"  # the writer's: the call that later ones of this sink wait for
+
+    def on_reply(self, call: "Call", status: int, body: Any, durability: str | None) -> bool:
+        """Takes the answer to a call; answers of one sink may come in any order.
+
+        `body` is a struct to encode as JSON, bytes that are JSON already, a TaskQueueError, or
+        None for no body. `durability` names the level that the answer was released at; None for
+        calls that change nothing. Returns False when the connection is gone, so that a lease in
+        the answer can be taken back.
+        """
+        ...
+
+
+class Call:
+    """A request, decoded and validated against its row of the command table."""
+
+    __slots__ = ("answer", "body", "command", "deadline_us", "key", "query", "raw", "received_us", "sink", "target")
+
+    def __init__(
+        self,
+        command: Command,
+        target: str,
+        body: Any,
+        query: Any,
+        sink: Sink,
+        received_us: int,
+        key: str = "",
+        raw: bytes = b"",
+        deadline_us: int = 0,
+    ) -> None:
+        self.command = command
+        self.target = target  # the queue's name, the task's id, ... of the path; or empty
+        self.body = body  # an instance of command.body, or None
+        self.query = query  # an instance of command.query, or None
+        self.sink = sink
+        self.received_us = received_us  # clock.monotonic_us() when the head was complete
+        self.key = key  # Idempotency-Key; empty: none
+        self.raw = raw  # the body's bytes, kept only where `key` is set (they are hashed)
+        self.deadline_us = deadline_us  # monotonic; its caller has gone after it. 0: none
+        self.answer: bytes | None = None  # the sink's: the answer, while earlier ones are awaited
