@@ -82,7 +82,8 @@ static double percentile_us(const struct histogram *histogram, double quantile) 
         if (histogram->bucket[index] && seen >= wanted) {
             int shift = index < 64 ? 0 : (index >> 5) - 1;
             double low = index < 64 ? index : (double)((uint64_t)(index - (shift << 5)) << shift);
-            return (low + (double)(1ULL << shift) / 2) / 1000;
+            double middle = low + (double)(1ULL << shift) / 2; /* of the bucket; never beyond the largest seen */
+            return (middle < (double)histogram->max ? middle : (double)histogram->max) / 1000;
         }
     }
     return 0;

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Install the programs that the benchmark measures beside ours, where they are missing (Debian, Ubuntu).
+# None of them is started as a service: the benchmark runs its own copies on free loopback ports.
+set -eu
+
+missing=""
+for pair in redis-server:redis-server nginx:nginx-light beanstalkd:beanstalkd cc:gcc; do
+    program=${pair%%:*}
+    PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+done
+[ -n "$missing" ] || { echo "all peers are installed"; exit 0; }
+
+run=""
+[ "$(id -u)" -eq 0 ] || run=sudo
+$run apt-get update -qq
+# A policy of 101 keeps the packages from starting their services.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $run tee "$policy" >/dev/null
+    $run chmod +x "$policy"
+    trap '$run rm -f "$policy"' EXIT
+fi
+# shellcheck disable=SC2086  # a list of words
+$run apt-get install -y -qq --no-install-recommends libc6-dev $missing
