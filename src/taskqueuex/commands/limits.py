@@ -42,11 +42,12 @@ def _meta(**kwargs: Any) -> msgspec.Meta:
     return msgspec.Meta(**kwargs)
 
 
-QueueName = Annotated[str, _meta(pattern=r"^[A-Za-z0-9._-]{1,128}$", description="1 to 128 of A-Z a-z 0-9 . _ -")]
+# `$` alone would let a trailing newline pass, in Python.
+QueueName = Annotated[str, _meta(pattern=r"^[A-Za-z0-9._-]{1,128}$(?!\n)", description="1 to 128 of A-Z a-z 0-9 . _ -")]
 TaskId = Annotated[
     str,
     _meta(
-        pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$",
+        pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$(?!\n)",
         description="A task's id: a UUIDv7",
     ),
 ]

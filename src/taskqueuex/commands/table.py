@@ -32,6 +32,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     target: Target = "none"
     body: Any = None  # the struct of the request's body; None: no body is read
+    body_required: bool = True  # False: an absent body stands for all defaults
     query: Any = None  # the struct of the query string; None: none is allowed
     replies: MappingProxyType[int, Any]
     errors: tuple[int, ...] = ()  # statuses of its own, beside those that any call can have
@@ -73,7 +74,7 @@ _ROWS = (
     _row("dequeue", "POST", "/v1/dequeue", "engine", "consume", "Take tasks from several queues",
          body=consume.Dequeue, replies={200: consume.DequeueReply}, errors=(422,), keyed=False),
     _row("dequeue_queue", "POST", "/v1/queues/{queue}/dequeue", "engine", "consume",
-         "Take tasks from one queue", body=consume.DequeueQueue, replies={200: consume.DequeueReply},
+         "Take tasks from one queue", body=consume.DequeueQueue, body_required=False, replies={200: consume.DequeueReply},
          errors=(422,), keyed=False),
     _row("ack", "POST", "/v1/tasks/{id}/ack", "engine", "consume", "The work is done",
          body=consume.AckTask, replies={200: consume.SettledReply}, errors=(404, 409, 410, 422)),
@@ -120,7 +121,7 @@ _ROWS = (
     _row("dead_groups", "GET", "/v1/dead/groups", "query", "read", "Dead letters by error",
          query=tasks.DeadQuery, replies={200: tasks.DeadGroups}, errors=(422,)),
     _row("put_queue", "PUT", "/v1/queues/{queue}", "engine", "operate", "Create a queue or change its settings",
-         body=queues.PutQueue, replies={200: queues.QueueView, 201: queues.QueueView}, errors=(409, 422)),
+         body=queues.PutQueue, body_required=False, replies={200: queues.QueueView, 201: queues.QueueView}, errors=(409, 422)),
     _row("get_queue", "GET", "/v1/queues/{queue}", "engine", "read", "A queue",
          replies={200: queues.QueueView}, errors=(404,)),
     _row("list_queues", "GET", "/v1/queues", "engine", "read", "All queues",

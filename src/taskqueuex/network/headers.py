@@ -1,0 +1,80 @@
+"""The request headers that mean something here, and how their values are read."""
+
+from typing import Final
+
+from taskqueuex.errors import Invalid, UnsupportedMediaType
+
+__all__ = [
+    "CONNECTION",
+    "CONTENT_LENGTH",
+    "CONTENT_TYPE",
+    "EXPECT",
+    "IDEMPOTENCY_KEY",
+    "IGNORED",
+    "REQUEST_TIMEOUT",
+    "TRANSFER_ENCODING",
+    "UPGRADE",
+    "check_content_type",
+    "header_code",
+    "read_idempotency_key",
+    "read_timeout_ms",
+]
+
+IGNORED: Final = 0
+CONNECTION: Final = 1
+CONTENT_LENGTH: Final = 2
+CONTENT_TYPE: Final = 3
+EXPECT: Final = 4
+IDEMPOTENCY_KEY: Final = 5
+REQUEST_TIMEOUT: Final = 6
+TRANSFER_ENCODING: Final = 7
+UPGRADE: Final = 8
+
+_CODES = {
+    b"connection": CONNECTION,
+    b"content-length": CONTENT_LENGTH,
+    b"content-type": CONTENT_TYPE,
+    b"expect": EXPECT,
+    b"idempotency-key": IDEMPOTENCY_KEY,
+    b"request-timeout-ms": REQUEST_TIMEOUT,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"upgrade": UPGRADE,
+}
+_CACHE_MAX = 512
+_TIMEOUT_MS_MAX = 86_400_000
+
+# Clients spell a name in one way for ever: a dictionary of the spellings seen spares `lower()`.
+_seen: dict[bytes, int] = {}
+
+
+def header_code(name: bytes) -> int:
+    """Which header this is, whatever its case."""
+    code = _seen.get(name)
+    if code is None:
+        code = _CODES.get(name.lower(), IGNORED)
+        if len(_seen) >= _CACHE_MAX:
+            _seen.clear()
+        _seen[name] = code
+    return code
+
+
+def check_content_type(value: bytes) -> None:
+    """Raises UnsupportedMediaType where a body is not said to be JSON."""
+    if value.partition(b";")[0].strip().lower() != b"application/json":
+        raise UnsupportedMediaType("The Content-Type of a body is application/json")
+
+
+def read_idempotency_key(value: bytes) -> str:
+    """The key; raises Invalid where it is not 1 to 255 visible ASCII characters."""
+    key = value.decode("latin-1").strip(" \t")
+    if not 1 <= len(key) <= 255 or any(not "!" <= character <= "~" for character in key):
+        raise Invalid.field("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+    return key
+
+
+def read_timeout_ms(value: bytes) -> int:
+    """Request-Timeout-Ms as a number; raises Invalid where it is not 1 to 86,400,000."""
+    text = value.strip()
+    if not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= _TIMEOUT_MS_MAX:
+        raise Invalid.field("Request-Timeout-Ms", f"must be an integer from 1 to {_TIMEOUT_MS_MAX}")
+    return int(text)

@@ -1,0 +1,35 @@
+"""What the network counts: plain integers with one writer, the event loop."""
+
+from taskqueuex.commands import COMMANDS
+from taskqueuex.telemetry.histogram import Histogram
+
+__all__ = ["NetworkMetrics"]
+
+
+class NetworkMetrics:
+    """The counters of one server."""
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "connections",
+        "connections_refused_total",
+        "connections_total",
+        "request_time",
+        "requests",
+    )
+
+    def __init__(self) -> None:
+        self.connections = 0  # open now
+        self.connections_total = 0  # accepted since the start
+        self.connections_refused_total = 0  # over max_connections
+        self.bytes_in = 0
+        self.bytes_out = 0
+        # By command (or `unrouted`): answers per class of status; index 2 counts the 2xx, and so on.
+        self.requests: dict[str, list[int]] = {name: [0] * 6 for name in (*COMMANDS, "unrouted")}
+        self.request_time = Histogram()  # microseconds from the complete head to the answer
+
+    @property
+    def requests_total(self) -> int:
+        """All answers given."""
+        return sum(sum(classes) for classes in self.requests.values())

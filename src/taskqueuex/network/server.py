@@ -1,0 +1,143 @@
+"""The TCP server: listening sockets, the second's tick, and an end in good order."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from taskqueuex.clock import Clock
+from taskqueuex.commands.call import Sink
+from taskqueuex.network.config import NetworkConfig
+from taskqueuex.network.hub import Hub
+from taskqueuex.network.metrics import NetworkMetrics
+from taskqueuex.network.routes import Router
+from taskqueuex.network.session import Session
+
+__all__ = ["Server"]
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Listens, and gives every connection a session.
+
+    `on_disconnect` is called with a session that closed while calls of it were under way, so that
+    whoever holds them (a poll that waits) can drop them. `metrics` is counted into.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        router: Router,
+        on_disconnect: Callable[[Sink], None],
+        clock: Clock,
+        metrics: NetworkMetrics,
+    ) -> None:
+        self._config = config
+        self._hub = Hub(config, router, on_disconnect, clock, metrics)
+        self._servers: list[asyncio.Server] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """(host, port) of every listening socket; the port that was taken where 0 was asked for."""
+        return [
+            (name[0], name[1])
+            for server in self._servers
+            for name in (listening.getsockname() for listening in server.sockets)
+        ]
+
+    async def start(self) -> None:
+        """Begins to accept; raises OSError where an address cannot be had, and then holds none."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            for host, port in self._config.addresses():
+                await self._listen(host, port)
+        except BaseException:
+            self.stop_accepting()
+            raise
+        self._on_tick()
+
+    async def _listen(self, host: str, port: int) -> None:
+        assert self._loop is not None
+        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+            listening = _listening_socket(family, address)
+            try:
+                server = await self._loop.create_server(
+                    lambda: Session(self._hub), sock=listening, backlog=self._config.backlog
+                )
+            except BaseException:
+                listening.close()
+                raise
+            self._servers.append(server)
+
+    def _on_tick(self) -> None:
+        assert self._loop is not None
+        self._timer = self._loop.call_later(1.0, self._on_tick)
+        hub = self._hub
+        hub.tick += 1
+        hub.replies.refresh()
+        for session in tuple(hub.sessions):
+            session.on_tick(hub.tick)
+
+    def stop_accepting(self) -> None:
+        """Closes the listening sockets; connections go on."""
+        for server in self._servers:
+            server.close()
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Ends all sessions: idle ones at once, the others when what is under way is answered.
+
+        After `timeout_s` seconds the rest is closed as it is. True if nothing was cut off.
+        """
+        assert self._loop is not None
+        self.stop_accepting()
+        hub = self._hub
+        hub.draining = True
+        emptied = self._loop.create_future()
+
+        def on_empty() -> None:
+            if not emptied.done():
+                emptied.set_result(None)
+
+        hub.on_empty = on_empty
+        for session in tuple(hub.sessions):
+            session.on_drain()
+        complete = True
+        if hub.sessions:
+            try:
+                await asyncio.wait_for(asyncio.shield(emptied), timeout_s)
+            except TimeoutError:
+                complete = False
+                await self._abort_all(emptied)
+        if self._timer is not None:
+            self._timer.cancel()
+        return complete
+
+    async def _abort_all(self, emptied: "asyncio.Future[None]") -> None:
+        _log.warning("connections cut off at shutdown", extra={"connections": len(self._hub.sessions)})
+        for session in tuple(self._hub.sessions):
+            session.abort()
+        if self._hub.sessions:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(emptied, 5.0)
+
+
+def _listening_socket(family: int, address: Any) -> socket.socket:
+    """A bound socket. What is set on it, the connections that it accepts inherit (Linux)."""
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.setblocking(False)
+        listening.bind(address)
+    except BaseException:
+        listening.close()
+        raise
+    return listening

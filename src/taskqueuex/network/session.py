@@ -1,0 +1,359 @@
+"""One connection: requests in, answers out, in order.
+
+Purpose: the shell between a stream of bytes and `Call`s. A complete request is routed, decoded,
+checked and submitted; its answer comes back through `on_reply`, in any order, and leaves in the
+order of the requests.
+
+Rules:
+- no task, no closure and no dictionary per request; what is rare has a branch of its own;
+- `_calls` holds every request that has no answer on the wire yet, oldest first: an answer that
+  comes early waits in its call. What cannot become a call (404, 422, ...) takes its place there too;
+- at most `pipeline_max` of them are submitted; what was parsed beyond that waits in `_backlog`,
+  and nothing more is read meanwhile. Nor is it while the client does not read its answers;
+- behind a request that broke the framing, or was too large, the stream cannot be trusted: the error
+  is answered, our side is closed, and what still arrives is dropped (closing both sides at once
+  would make the kernel reset the connection, and the client lose the answer).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from types import MappingProxyType
+from typing import Any
+
+from taskqueuex.commands.call import Call
+from taskqueuex.commands.table import Command
+from taskqueuex.errors import Invalid, Overloaded, RequestTimeout, TaskQueueError
+from taskqueuex.network import headers
+from taskqueuex.network.decode import read_query
+from taskqueuex.network.hub import Hub
+from taskqueuex.network.reply import CONTINUE, error_response
+from taskqueuex.network.request import RequestReader, StreamBroken
+from taskqueuex.network.routes import Route
+
+__all__ = ["Session"]
+
+_log = logging.getLogger(__name__)
+_JSON = b"application/json"
+_HANDS_OUT = frozenset({"dequeue", "dequeue_queue", "settle"})
+_LINGER_S = 2  # how long a client whose stream broke may take to notice
+
+# The place of a request that did not become a call of any command.
+_UNROUTED = Command(
+    name="unrouted",
+    method="",
+    path="",
+    kind="server",
+    scope="public",
+    summary="",
+    replies=MappingProxyType({}),
+)
+
+
+def _bug() -> TaskQueueError:
+    return TaskQueueError("The server has a bug; its log says more", outcome="unknown")
+
+
+class Session(asyncio.Protocol):
+    """A connection: the `Sink` of its calls."""
+
+    __slots__ = (
+        "_active_tick",
+        "_backlog",
+        "_calls",
+        "_continue_owed",
+        "_deaf",
+        "_finishing",
+        "_headless",
+        "_hub",
+        "_keep_alive",
+        "_last",
+        "_paused",
+        "_reader",
+        "_submitting",
+        "_transport",
+        "_write",
+        "_write_paused",
+        "blocked_by",
+        "closed",
+    )
+
+    def __init__(self, hub: Hub) -> None:
+        self.closed = True  # until it is let in
+        self.blocked_by: Call | None = None
+        self._hub = hub
+        self._calls: deque[Call] = deque()
+        self._backlog: deque[tuple[Route, Call]] = deque()
+        self._last: Call | None = None  # the connection closes behind its answer
+        self._headless: Call | None = None  # a HEAD request: its answer has no body
+        self._keep_alive = ""  # the header Connection of answers that do not close
+        self._deaf = False  # what arrives is dropped
+        self._finishing = False  # the last answer is out
+        self._paused = False  # reading is
+        self._write_paused = False  # the client does not read its answers
+        self._submitting = False  # the loop in _advance runs
+        self._continue_owed = False  # 100 Continue, once the earlier answers are out
+        self._active_tick = hub.tick  # the second in which bytes came or went last
+        self._reader = RequestReader(hub.config, hub.clock, self._on_request, self._on_expect)
+
+    # -- the transport ----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._write = transport.write
+        if self._hub.enter(self):
+            self.closed = False
+            return
+        transport.write(error_response(Overloaded("Too many connections", retry_after_s=1.0)))
+        transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.closed:
+            self.closed = True
+            self._backlog.clear()
+            self._hub.leave(self, bool(self._calls))
+
+    def eof_received(self) -> bool:
+        """The client sends no more. It may still read, so what is under way is answered; but no
+        task is handed out to a client that has probably gone."""
+        if not self._calls or any(call.command.name in _HANDS_OUT for call in self._calls):
+            return False
+        self._last = self._calls[-1]
+        return True
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._pause()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._resume()
+
+    def _pause(self) -> None:
+        if not self._paused and not self.closed:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused and not self._write_paused and not self._backlog and not self.closed:
+            self._paused = False
+            self._transport.resume_reading()
+
+    # -- the server's --------------------------------------------------------------------------------
+
+    def on_tick(self, tick: int) -> None:
+        """Once a second: closes a connection that has been quiet for too long."""
+        quiet_s = tick - self._active_tick
+        config = self._hub.config
+        if self._finishing or self._write_paused:
+            if quiet_s >= (_LINGER_S if self._finishing else config.idle_timeout_s):
+                self._transport.abort()
+        elif self._calls:
+            pass
+        elif self._reader.in_request:
+            if quiet_s >= config.request_timeout_s:
+                self._refuse(RequestTimeout(), close=True)
+        elif quiet_s >= config.idle_timeout_s:
+            self._transport.close()
+
+    def on_drain(self) -> None:
+        """The server shuts down: close now if nothing is under way, else behind the last answer."""
+        if not self._calls and not self._reader.in_request:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now, whatever is under way."""
+        self._transport.abort()
+
+    # -- requests ------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        hub = self._hub
+        hub.metrics.bytes_in += len(data)
+        self._active_tick = hub.tick
+        if self._deaf or self.closed:
+            return
+        try:
+            self._reader.feed(data)
+        except StreamBroken as broken:
+            self._deaf = True
+            if self._last is None:  # else it was told that the connection closes
+                self._refuse(broken.error, close=True)
+        except Exception:
+            self._on_bug("a request could not be read")
+
+    def _on_bug(self, what: str) -> None:
+        _log.exception(what)
+        self._deaf = True
+        if self._calls:
+            self._transport.abort()  # the answers could not be told apart any more
+        else:
+            self._refuse(_bug(), close=True)
+
+    def _on_expect(self) -> None:
+        if self._calls:
+            self._continue_owed = True
+        else:
+            self._write(CONTINUE)
+
+    def _on_request(self) -> None:
+        """A request is complete: makes it a call and submits it, or refuses it."""
+        reader = self._reader
+        if self._last is not None:
+            return  # behind a request that closes the connection nothing is answered
+        method = reader.method()
+        keeps_alive = reader.keeps_alive()
+        if reader.keep_alive_asked and keeps_alive and reader.is_http_1_0():
+            self._keep_alive = "keep-alive"
+        try:
+            url = reader.url
+            path, _, query = url.partition(b"?")
+            route, target = self._hub.router.resolve(method, path)
+            call = self._read(route, target, query)
+        except TaskQueueError as error:
+            self._refuse(error, close=not keeps_alive, headless=method == b"HEAD")
+            return
+        if not keeps_alive:
+            self._last = call
+        self._calls.append(call)
+        if not self._backlog and len(self._calls) <= self._hub.config.pipeline_max:
+            self._submit(route, call)
+        else:
+            self._backlog.append((route, call))
+            self._pause()
+
+    def _read(self, route: Route, target: str, query_string: bytes) -> Call:
+        """The call that the request makes; raises TaskQueueError."""
+        reader = self._reader
+        raw = reader.body
+        content_type = reader.content_type
+        if raw and content_type and content_type != _JSON:
+            headers.check_content_type(content_type)
+        body = route.read_body(raw)
+        query = None
+        if query_string or route.query is not None:
+            query = read_query(query_string, route.query)
+        call = Call(route.command, target, body, query, self, reader.received_us)
+        if reader.key:
+            self._take_key(route, call)
+        if reader.timeout:
+            call.deadline_us = reader.received_us + headers.read_timeout_ms(reader.timeout) * 1_000
+        return call
+
+    def _take_key(self, route: Route, call: Call) -> None:
+        key = headers.read_idempotency_key(self._reader.key)
+        if route.refuses_key or getattr(call.body, "dequeue", None) is not None:
+            raise Invalid.field("Idempotency-Key", "is refused here: a repeat must not get the same leases")
+        if route.keyed:
+            call.key = key
+            call.raw = self._reader.body
+
+    def _submit(self, route: Route, call: Call) -> None:
+        try:
+            route.submit(call)
+        except TaskQueueError as error:
+            self.on_reply(call, error.status, error, None)
+        except Exception:
+            _log.exception("a call could not be submitted: %s", route.command.name)
+            self.on_reply(call, TaskQueueError.status, _bug(), None)
+
+    def _refuse(self, error: TaskQueueError, close: bool, headless: bool = False) -> None:
+        """Answers the current request with an error, in its place among the others."""
+        place = Call(
+            _UNROUTED, "", None, None, self, self._reader.received_us or self._hub.clock.monotonic_us()
+        )
+        if close:
+            self._last = place
+            self._deaf = self._deaf or self._reader.in_request
+        if headless:
+            self._headless = place
+        self._calls.append(place)
+        self.on_reply(place, error.status, error, None)
+
+    # -- answers -------------------------------------------------------------------------------------
+
+    def on_reply(self, call: Call, status: int, body: Any, durability: str | None) -> bool:
+        """See `Sink`."""
+        if self.closed:
+            return False
+        hub = self._hub
+        calls = self._calls
+        if hub.draining and self._last is None and calls[-1] is call and not self._reader.in_request:
+            self._last = call
+        connection = "close" if call is self._last else self._keep_alive
+        if status >= 400 or type(body) is bytes:
+            answer = self._rare_answer(call, status, body, durability, connection)
+        else:
+            answer = hub.replies.response(status, body, durability, connection)
+        hub.metrics.requests[call.command.name][status // 100] += 1
+        hub.metrics.request_time.record(hub.clock.monotonic_us() - call.received_us)
+        if calls[0] is not call:
+            call.answer = answer
+            return True
+        calls.popleft()
+        self._send(answer)
+        if calls or connection or self._continue_owed:
+            self._advance(call)
+        return True
+
+    def _rare_answer(
+        self, call: Call, status: int, body: Any, durability: str | None, connection: str
+    ) -> bytes:
+        replies = self._hub.replies
+        if isinstance(body, TaskQueueError):
+            answer = replies.error(body, durability, connection)
+            return answer[: answer.index(b"\r\n\r\n") + 4] if call is self._headless else answer
+        if call.command.replies.get(status, body) is None:
+            return replies.metrics(body, connection)
+        return replies.response(status, body, durability, connection)
+
+    def _send(self, answer: bytes) -> None:
+        hub = self._hub
+        self._active_tick = hub.tick
+        hub.metrics.bytes_out += len(answer)
+        self._write(answer)  # uvloop gathers the writes of a turn into one system call
+
+    def _advance(self, call: Call) -> None:
+        """Behind an answer that left: sends those that waited for it, submits what was held back,
+        and closes the connection if it was the last."""
+        calls = self._calls
+        while calls and calls[0].answer is not None and call is not self._last:
+            call = calls.popleft()
+            assert call.answer is not None
+            self._send(call.answer)
+        if call is self._last:
+            self._finish()
+            return
+        if self._backlog and not self._submitting:
+            self._submit_backlog()
+        if not calls:
+            if self._continue_owed:
+                self._continue_owed = False
+                self._write(CONTINUE)
+            elif self._hub.draining:
+                self.on_drain()
+        self._resume()
+
+    def _submit_backlog(self) -> None:
+        # An answer may come while submitting, and brings us here again: the flag makes that a loop.
+        self._submitting = True
+        calls, backlog, limit = self._calls, self._backlog, self._hub.config.pipeline_max
+        # Refused requests count too; the oldest call must go on even if all others are such.
+        while backlog and (len(calls) - len(backlog) < limit or calls[0] is backlog[0][1]):
+            route, call = backlog.popleft()
+            self._submit(route, call)
+        self._submitting = False
+
+    def _finish(self) -> None:
+        """The last answer is out."""
+        if self._finishing:
+            return
+        self._finishing = True
+        if self._deaf and self._transport.can_write_eof():
+            self._transport.write_eof()  # on_tick closes the other side, if the client does not
+            self._write_paused = False
+            self._backlog.clear()
+            self._resume()
+        else:
+            self._transport.close()
