@@ -316,7 +316,10 @@ def _dependent_us(client: Client, port: int, durability: str, times: int) -> lis
         [task] = client.call("POST", f"/v1/queues/{parents}/dequeue", {})["tasks"]
         started = time.perf_counter()
         client.send("POST", f"/v1/tasks/{parent}/ack", {"lease": task["lease"]})
-        [child] = consumer.receive()["tasks"]
+        children_taken = consumer.receive()["tasks"]
+        if len(children_taken) != 1:
+            raise RuntimeError(f"the waiting consumer got {children_taken} instead of one dependent")
+        [child] = children_taken
         latencies.append((time.perf_counter() - started) * 1e6)
         client.receive()
         client.call("POST", f"/v1/tasks/{child['id']}/ack", {"lease": child["lease"]})

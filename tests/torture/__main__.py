@@ -17,10 +17,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the clients' intentions")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop killing after so long")
     parser.add_argument("--check-storage-every", type=int, default=20, metavar="KILLS", help="0: never")
+    parser.add_argument("--fill", type=int, default=9_000, help="tasks put into each deep queue at first")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     plan = Plan(
-        arguments.kills, arguments.seed, arguments.seconds, check_storage_every=arguments.check_storage_every
+        arguments.kills,
+        arguments.seed,
+        arguments.seconds,
+        fill=arguments.fill,
+        check_storage_every=arguments.check_storage_every,
     )
     verdict = asyncio.run(torture(plan, lambda text: print(text, flush=True)))
     print(report(verdict))

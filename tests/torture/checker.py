@@ -25,6 +25,7 @@ KINDS = {
     "group": "two of an ordered group at once",
     "attempt": "an attempt number that fell",
     "early": "delivered before its delay was over",
+    "dependency": "delivered before what it depends on had ended",
     "unique": "two live tasks with one unique key",
     "torn_batch": "a batch that was applied in part",
     "unexpected": "an answer that should not be",
@@ -53,6 +54,7 @@ def check(history: History) -> list[Violation]:
         *judge.lost(),
         *judge.leases(),
         *judge.delays(),
+        *judge.dependencies(),
         *judge.uniqueness(),
         *judge.batches(),
         *judge.groups(),
@@ -240,6 +242,23 @@ class _Judge:
                 text = f"delivered {due_s - delivery.ended_s:.3f} s before its delay was over"
                 yield Violation("early", delivery.id, text)
 
+    def dependencies(self) -> Iterator[Violation]:
+        for delivery in self.history.deliveries:
+            origin = self.origins.get(_marker(delivery))
+            for parent in origin.spec.depends_on if origin is not None else ():
+                if self._may_have_ended_from(parent) > delivery.ended_s:
+                    yield Violation("dependency", delivery.id, f"delivered before {parent} had ended")
+
+    def _may_have_ended_from(self, task_id: str) -> float:
+        """Return from when on a task that cannot die unseen may have ended."""
+        starts = [
+            settlement.started_s
+            for settlement in self.settlements[task_id]
+            if settlement.kind != "release"
+            and (settlement.outcome is not Outcome.NOT_APPLIED or settlement.tries > 1)
+        ]
+        return min(starts, default=math.inf)
+
     def uniqueness(self) -> Iterator[Violation]:
         holders: dict[tuple[str, str], list[str]] = defaultdict(list)
         for task_id, spec in self.spec_of.items():
@@ -248,15 +267,11 @@ class _Judge:
         for task_ids in holders.values():
             # Ids rise with the order of creation: only neighbours can overlap if none of them does.
             for first, second in pairwise(sorted(task_ids)):
-                alive_until_s = self._alive_until(first)
+                alive_until_s = self._may_have_ended_from(first)
                 created = self.created_by[second]
                 if self.created_by[first].ended_s < created.started_s and created.ended_s < alive_until_s:
                     yield Violation("unique", second, f"created while {first} lived")
         yield from self._dead_holders()
-
-    def _alive_until(self, task_id: str) -> float:
-        ends = [s.started_s for s in self.settlements[task_id] if s.kind != "release"]
-        return min(ends, default=math.inf)
 
     def _dead_holders(self) -> Iterator[Violation]:
         for event in self.history.enqueues:

@@ -23,16 +23,23 @@ QUEUES: dict[str, dict[str, object]] = {
     "round_robin": {"discipline": "round_robin", "lease_ms": 400},
     "ordered": {"discipline": "fifo", "ordered_groups": True, "lease_ms": 300},
     "turns": {"discipline": "round_robin", "lease_ms": 2_000},
+    "children": {"discipline": "fifo", "lease_ms": 400},
 }
+CHILDREN = "children"
+"""Its tasks depend on tasks of the other queues, so it is drained last."""
+DEEP = ("fifo", "lifo", "priority", "round_robin")
+"""Filled so deep before the first kill that most of it is in storage alone, not in memory."""
 UNTOUCHED = "turns"
 """Filled all along and consumed only in the final drain: there round_robin can be judged strictly."""
 LEASE_MS_MAX = 2_000
 DELAY_MS_MAX = 400
-BACKLOG_MAX = 1_500
-"""Producers rest while more than this is queued, so that the final drain stays short."""
-UNTOUCHED_MAX = 600
+BACKLOG_MAX = 700
+"""Producers rest while a queue holds more than this (and what it was filled with), so that draining it
+stays short; and enough for the groups of `ordered` to reach beyond what is kept of a group in memory."""
 
 _GROUPS = ("a", "b", "c", "d", "e")
+_BIG_BATCH = 600  # larger than the server applies in one turn
+_IMMORTAL = 1_000  # so many attempts that leases which nobody saw cannot kill a task
 _DOUBLE_WEIGHT = "c"  # this group has weight 2 in the untouched queue
 _SETTLED_RESULT_MS = 24 * 3_600_000  # ended tasks stay readable to the end of the run
 
@@ -93,7 +100,7 @@ class Client:
 
 
 class Producer(Client):
-    """Enqueues: single and in batches, delayed, unique, with and without idempotency keys."""
+    """Enqueues: single and in batches, delayed, unique, dependent, with and without idempotency keys."""
 
     def __init__(
         self, name: str, server: TorturedServer, history: History, seed: int, queued: Callable[[str], int]
@@ -101,25 +108,38 @@ class Producer(Client):
         super().__init__(name, server, history, seed)
         self._queued = queued
         self._number = 0
+        self._parents: list[str] = []
+        """Ids of own tasks that others may depend on."""
+
+    async def fill(self, queue: str, tasks: int) -> None:
+        """Put in many tasks before the torture begins."""
+        for _ in range(0, tasks, _BIG_BATCH):
+            await self._enqueue(queue, _BIG_BATCH, repeat=True)
 
     async def run(self) -> None:
         """Produce until told to stop."""
         while not self.stopping:
             queue = self.random.choice(list(QUEUES))
-            if self._queued(queue) > (UNTOUCHED_MAX if queue == UNTOUCHED else BACKLOG_MAX):
+            if self._queued(queue) > BACKLOG_MAX:
                 await asyncio.sleep(0.01)
                 continue
-            await self._enqueue(queue)
+            lot = self.random.random()
+            if lot < 0.005 and queue in DEEP:
+                size = _BIG_BATCH
+            else:
+                size = self.random.randint(2, 20) if lot < 0.3 else 1
+            await self._enqueue(queue, size, repeat=self.random.random() < 0.6)
 
-    async def _enqueue(self, queue: str) -> None:
-        batch = self.random.random() < 0.3
-        specs = [self._spec(queue) for _ in range(self.random.randint(1, 20) if batch else 1)]
+    async def _enqueue(self, queue: str, size: int, repeat: bool) -> None:
+        """Enqueue; with `repeat` under an idempotency key, until the outcome is known."""
+        batch = size > 1
+        specs = [self._spec(queue, plain=size == _BIG_BATCH) for _ in range(size)]
         tasks = [_request(spec) for spec in specs]
         path = f"/v1/queues/{queue}/tasks" + ("/batch" if batch else "")
         body: object = {"tasks": tasks} if batch else tasks[0]
         started_s = time.time()
         tries = 1
-        if self.random.random() < 0.6:
+        if repeat:
             headers = {"Idempotency-Key": f"{specs[0].marker}-key"}
             outcome, answer, tries = await self.call_until_known("POST", path, body, headers)
             if outcome is Outcome.OK and self.random.random() < 0.05:
@@ -136,11 +156,19 @@ class Producer(Client):
         if event.outcome is Outcome.OK and answer is not None:
             event.ids = answer.body["ids"] if "ids" in answer.body else [answer.body["id"]]
             event.duplicates = answer.body.get("duplicates", [0] if answer.body.get("duplicate") else [])
+            # Only the immortal: of others the checker could not tell when they ended.
+            self._parents += [
+                task_id
+                for spec, task_id in zip(event.specs, event.ids, strict=True)
+                if spec.max_attempts == _IMMORTAL and spec.queue != CHILDREN
+            ]
+            del self._parents[:-50]
         elif event.outcome is Outcome.NOT_APPLIED and answer is not None and answer.status != 503:
             self.history.unexpected.append(f"an enqueue was refused: {answer}")
         self.history.enqueues.append(event)
 
-    def _spec(self, queue: str) -> Spec:
+    def _spec(self, queue: str, plain: bool) -> Spec:
+        """Draw a task; a plain one has no delay, no unique key, and lives until it is acked."""
         self._number += 1
         draw = self.random
         marker = f"{self.name}-{self._number}"
@@ -148,17 +176,21 @@ class Producer(Client):
         if queue == UNTOUCHED:
             weight = 2 if group == _DOUBLE_WEIGHT else 1
             return Spec(marker, queue, group=group, group_weight=weight)
-        unique = draw.random() < 0.05
+        if queue == CHILDREN:
+            parents = draw.sample(self._parents, min(len(self._parents), draw.choice([1, 1, 1, 3])))
+            return Spec(marker, queue, depends_on=tuple(parents), max_attempts=_IMMORTAL)
+        unique = draw.random() < 0.05 and not plain
+        delayed = draw.random() < 0.15 and not plain
         return Spec(
             marker,
             queue,
             priority=draw.randint(-3, 3) if queue in ("priority", "round_robin") else 0,
             group=group,
             # A scheduled task does not block its group, so the order within a group is only simple without.
-            delay_ms=draw.randint(1, DELAY_MS_MAX) if queue != "ordered" and draw.random() < 0.15 else 0,
+            delay_ms=draw.randint(1, DELAY_MS_MAX) if delayed and queue != "ordered" else 0,
             unique_key=f"unique-{draw.randint(1, 30)}" if unique else None,
             # A unique task must not die of expired leases unseen, or the checker could not tell if it lives.
-            max_attempts=1_000 if unique else draw.choice([2, 5, 1_000]),
+            max_attempts=_IMMORTAL if unique or plain else draw.choice([2, 5, _IMMORTAL]),
         )
 
 
@@ -173,6 +205,8 @@ def _request(spec: Spec) -> dict[str, object]:
         "group": spec.group,
         "delay_ms": spec.delay_ms,
         "unique_key": spec.unique_key,
+        "depends_on": list(spec.depends_on),
+        "on_dependency_failure": "run" if spec.depends_on else None,
         "group_weight": spec.group_weight if spec.group_weight != 1 else None,
     }
     return body | {name: value for name, value in optional.items() if value}

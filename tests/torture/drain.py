@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 
-from tests.torture.clients import DELAY_MS_MAX, LEASE_MS_MAX, QUEUES, Consumer
+from tests.torture.clients import CHILDREN, DELAY_MS_MAX, LEASE_MS_MAX, QUEUES, Consumer
 from tests.torture.history import Delivery, FinalState, History, Outcome
 from tests.torture.server import TorturedServer
 
@@ -21,10 +21,13 @@ _SAMPLE = 1_000  # acknowledged tasks that are asked after, at random; all other
 async def drain(server: TorturedServer, history: History, seed: int) -> None:
     """Wait until nothing moves by itself, take out everything, and ask for the final states."""
     consumer = Consumer("drain", server, history, seed)
-    for queue in QUEUES:
+    others = [queue for queue in QUEUES if queue != CHILDREN]
+    for queue in others:
         await _until_still(consumer, queue)
-    for queue in QUEUES:
+    for queue in others:
         await _drain_queue(consumer, server, queue)
+    await _until_still(consumer, CHILDREN)  # all that they depend on has ended now
+    await _drain_queue(consumer, server, CHILDREN)
     await _ask_for_finals(consumer, history, random.Random(f"{seed}/finals"))
     consumer.close()
 
@@ -59,7 +62,7 @@ async def _drain_queue(consumer: Consumer, server: TorturedServer, queue: str) -
     position, killed = 0, False
     while True:
         # One task of a group at a time is all that an ordered queue hands out: its order shows one by one.
-        most = 1 if queue == "ordered" else consumer.random.randint(1, 50)
+        most = 1 if queue == "ordered" else consumer.random.randint(1, 400)
         taken = await consumer.take(f"/v1/queues/{queue}/dequeue", {"max": most})
         if taken is None:
             consumer.history.unexpected.append(

@@ -34,6 +34,8 @@ class Spec(msgspec.Struct, frozen=True):
     delay_ms: int = 0
     unique_key: str | None = None
     max_attempts: int = 5
+    depends_on: tuple[str, ...] = ()
+    """Ids of tasks that must have ended, however, before this one runs."""
 
     def payload(self) -> dict[str, object]:
         """Return the payload that must come out exactly as it went in."""

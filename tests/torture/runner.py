@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 from tests.torture.checker import KINDS, Violation, check, events_of
-from tests.torture.clients import QUEUES, UNTOUCHED, Consumer, Producer, queue_settings
+from tests.torture.clients import DEEP, QUEUES, UNTOUCHED, Consumer, Producer, queue_settings
 from tests.torture.drain import drain
 from tests.torture.history import History, Outcome
 from tests.torture.server import ServerFailed, TorturedServer
@@ -33,6 +33,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Stop killing after so long, whatever the number."""
     producers: int = 4
     consumers: int = 5
+    fill: int = 9_000
+    """Tasks put into each deep queue before the first kill."""
     check_storage_every: int = 0
     """Kills between two offline checks of the storage; 0: none."""
 
@@ -90,7 +92,7 @@ async def _live_and_die(
     plan: Plan, server: TorturedServer, history: History, progress: Callable[[str], None]
 ) -> None:
     await server.start()
-    queued = _Backlog(history)
+    queued = _Backlog(history, dict.fromkeys(DEEP, plan.fill))
     producers = [
         Producer(f"producer{number}", server, history, plan.seed, queued.of)
         for number in range(plan.producers)
@@ -103,6 +105,8 @@ async def _live_and_die(
         _, answer, _ = await clients[0].call_until_known("PUT", f"/v1/queues/{name}", queue_settings(name))
         if answer is None or not answer.ok:
             raise ServerFailed(f"queue {name} could not be made: {answer}")
+    for queue in DEEP:
+        await producers[0].fill(queue, plan.fill)
     running = [asyncio.create_task(client.run()) for client in clients]
     try:
         await _kill_again_and_again(plan, server, history, running, progress)
@@ -143,11 +147,14 @@ async def _kill_again_and_again(
 
 
 class _Backlog:
-    """How many tasks wait by queue, as far as clients know: read incrementally, it is asked often."""
+    """How many tasks wait by queue beyond what it was filled with, as far as clients know.
 
-    def __init__(self, history: History) -> None:
+    The history is read incrementally: this is asked before every enqueue.
+    """
+
+    def __init__(self, history: History, filled: dict[str, int]) -> None:
         self._history = history
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter({queue: -tasks for queue, tasks in filled.items()})
         self._enqueues = self._settlements = 0
         self._queue_of: dict[str, str] = {}
 

@@ -139,6 +139,13 @@ def an_ordered_group_over_a_retry(story: Story) -> None:
     story.run(GROUPED_B)
 
 
+def a_dependent_after_its_parent(story: Story) -> None:
+    child = spec("b", depends_on=("id-a",))
+    story.enqueue(A, child)
+    story.run(A)
+    story.run(child)
+
+
 def turns_with_a_double_weight(story: Story) -> None:
     specs = [spec(f"c{n}", "turns", group="c", group_weight=2) for n in range(4)]
     specs += [spec(f"d{n}", "turns", group="d") for n in range(2)]
@@ -157,6 +164,7 @@ def turns_with_a_double_weight(story: Story) -> None:
         an_ack_left_unknown_then_refused,
         unknown_enqueues_that_came_out_or_not,
         an_ordered_group_over_a_retry,
+        a_dependent_after_its_parent,
         turns_with_a_double_weight,
     ],
 )
@@ -357,6 +365,14 @@ def early_by_two_seconds(story: Story) -> None:
     story.run(delayed)
 
 
+def dependency_not_met(story: Story) -> None:
+    child = spec("b", depends_on=("id-a",))
+    story.enqueue(A, child)
+    parent = story.deliver(A)
+    story.run(child)
+    story.settle(parent)
+
+
 def unique_twice(story: Story) -> None:
     first, second = spec("a", unique_key="u"), spec("b", unique_key="u")
     story.enqueue(first)
@@ -413,6 +429,7 @@ BROKEN = [
     group_running_beside_a_retry,
     attempt_that_fell,
     early_by_two_seconds,
+    dependency_not_met,
     unique_twice,
     unique_held_by_the_dead,
     torn_batch_of_two,
