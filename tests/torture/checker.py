@@ -260,10 +260,11 @@ class _Judge:
         return min(starts, default=math.inf)
 
     def uniqueness(self) -> Iterator[Violation]:
-        holders: dict[tuple[str, str], list[str]] = defaultdict(list)
+        # With a group, a key is unique within its group.
+        holders: dict[tuple[str, str | None, str], list[str]] = defaultdict(list)
         for task_id, spec in self.spec_of.items():
             if spec.unique_key is not None and task_id in self.created_by:
-                holders[spec.queue, spec.unique_key].append(task_id)
+                holders[spec.queue, spec.group, spec.unique_key].append(task_id)
         for task_ids in holders.values():
             # Ids rise with the order of creation: only neighbours can overlap if none of them does.
             for first, second in pairwise(sorted(task_ids)):

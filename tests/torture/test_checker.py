@@ -146,6 +146,15 @@ def a_dependent_after_its_parent(story: Story) -> None:
     story.run(child)
 
 
+def one_unique_key_in_two_groups(story: Story) -> None:
+    first = spec("a", "round_robin", group="g", unique_key="u")
+    second = spec("b", "round_robin", group="h", unique_key="u")
+    story.enqueue(first)
+    story.enqueue(second)
+    story.run(first)
+    story.run(second)
+
+
 def turns_with_a_double_weight(story: Story) -> None:
     specs = [spec(f"c{n}", "turns", group="c", group_weight=2) for n in range(4)]
     specs += [spec(f"d{n}", "turns", group="d") for n in range(2)]
@@ -165,6 +174,7 @@ def turns_with_a_double_weight(story: Story) -> None:
         unknown_enqueues_that_came_out_or_not,
         an_ordered_group_over_a_retry,
         a_dependent_after_its_parent,
+        one_unique_key_in_two_groups,
         turns_with_a_double_weight,
     ],
 )
