@@ -27,7 +27,7 @@ class Sink(Protocol):
 class Call:
     """A request, decoded and validated against its row of the command table."""
 
-    __slots__ = ("answer", "body", "command", "deadline_us", "key", "query", "raw", "received_us", "sink", "target")
+    __slots__ = ("answer", "body", "command", "deadline_us", "key", "query", "raw", "received_us", "settled", "sink", "target")
 
     def __init__(
         self,
@@ -50,4 +50,5 @@ class Call:
         self.key = key  # Idempotency-Key; empty: none
         self.raw = raw  # the body's bytes, kept only where `key` is set (they are hashed)
         self.deadline_us = deadline_us  # monotonic; its caller has gone after it. 0: none
+        self.settled: Any = None  # the engine's: what the items of a settle answered, while its dequeue waits
         self.answer: bytes | None = None  # the sink's: the answer, while earlier ones are awaited

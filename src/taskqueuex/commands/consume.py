@@ -103,7 +103,7 @@ class AckTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True
     """The work is done."""
 
     lease: Lease
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # not `| None`: msgspec would read null alone
 
 
 class FailTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
@@ -127,7 +127,7 @@ class HeartbeatTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_onl
 
     lease: Lease
     extend_ms: PositiveMs | None = None
-    progress: msgspec.Raw | None = None
+    progress: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class AckItem(AckTask, forbid_unknown_fields=True, gc=False, kw_only=True):

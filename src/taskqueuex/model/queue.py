@@ -91,6 +91,8 @@ class PartitionRecord(msgspec.Struct, array_like=True, gc=False):
     generation: int = 0  # of the order rows; a re-sort moves to the next
     turn: int = 0  # round robin: the last turn given to a group
     last_id: bytes = b""  # the greatest id made here
+    order_count: int = 0  # order rows: the ready tasks, or where groups count the heads of groups
+    due_count: int = 0  # due rows
     ready_bound: bytes = b""  # no order row of this generation lies below
     timer_bound: bytes = b""  # no due row lies below
     forget_bounds: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0, 0])  # per terminal state

@@ -83,12 +83,14 @@ class TaskStatus(msgspec.Struct, array_like=True, gc=False):
     run_at: int = 0  # when scheduled or retrying: due then
     started_at: int = 0  # of the latest attempt
     ended_at: int = 0
+    gone_at: int = 0  # when it has ended: not shown from then on
     forget_at: int = 0  # the key of its `ended` row; 0: has none
     worker: str = ""  # of the latest attempt
     reason: str = ""  # why it ended as it did
     pending: int = 0  # parents not met yet
     has_children: bool = False
     successor: bytes = b""  # unique_key replace: the task that waits for this one to end
+    successor_of: bytes = b""  # and that one's: the task that still holds the key
     last_nonce: int = 0  # of the latest lease that was settled
     last_answer: str = ""  # and how: ack, fail, release
     progress: bytes | None = None

@@ -51,9 +51,9 @@ def is_too_deep(document: bytes, depth_max: int = DEPTH_MAX) -> bool:
     return bool(brackets)
 
 
-def _check_value(value: msgspec.Raw | None, field: str, base: int) -> None:
+def _check_value(value: msgspec.Raw | msgspec.UnsetType, field: str, base: int) -> None:
     """The size and depth of a JSON value that stands `base` levels deep in the body."""
-    if value is None:
+    if isinstance(value, msgspec.UnsetType):
         return
     document = bytes(value)
     if len(document) > PAYLOAD_BYTES_MAX:
@@ -158,7 +158,7 @@ def check_settle(settle: consume.Settle, size: int) -> None:
     if size <= DEEP_BYTES:
         return
     for index, ack in enumerate(settle.ack):
-        if ack.result is not None:
+        if ack.result is not msgspec.UNSET:
             check_ack(ack, size, f"ack[{index}].", 3)
     for index, fail in enumerate(settle.fail):
         check_fail(fail, size, f"fail[{index}].")
@@ -170,7 +170,7 @@ def check_settle(settle: consume.Settle, size: int) -> None:
 
 def check_edit(edit: tasks.EditTask, size: int) -> None:
     """The payload."""
-    if size >= DEEP_BYTES and isinstance(edit.payload, msgspec.Raw):
+    if size >= DEEP_BYTES:
         _check_value(edit.payload, "payload", 1)
 
 

@@ -116,6 +116,8 @@ class Server:
                 await self._abort_all(emptied)
         if self._timer is not None:
             self._timer.cancel()
+        for server in self._servers:
+            await server.wait_closed()
         return complete
 
     async def _abort_all(self, emptied: "asyncio.Future[None]") -> None:

@@ -99,7 +99,7 @@ class Session(asyncio.Protocol):
     # -- the transport ----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transport is no subclass of asyncio.Transport, and has all that is used here.
         self._transport = transport
         self._write = transport.write
         if self._hub.enter(self):
@@ -159,7 +159,9 @@ class Session(asyncio.Protocol):
 
     def on_drain(self) -> None:
         """The server shuts down: close now if nothing is under way, else behind the last answer."""
-        if not self._calls and not self._reader.in_request:
+        if self._finishing:
+            self._transport.abort()  # it has its answer, and lingers
+        elif not self._calls and not self._reader.in_request:
             self._transport.close()
 
     def abort(self) -> None:

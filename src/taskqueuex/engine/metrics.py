@@ -1,0 +1,36 @@
+"""What the engine counts. Plain integers with one writer."""
+
+from taskqueuex.telemetry import Histogram, RateMeter
+
+__all__ = ["EngineMetrics", "QueueMetrics"]
+
+
+class QueueMetrics:
+    """Of one queue, since the server started."""
+
+    __slots__ = ("completed", "dropped", "enqueued", "failed", "leased", "rate_failed", "rate_in", "rate_out",
+                 "run_us", "wait_us")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.enqueued = 0
+        self.leased = 0
+        self.completed = 0
+        self.failed = 0  # attempts
+        self.dropped = 0
+        self.wait_us = Histogram()  # from when it could have run to when it was leased
+        self.run_us = Histogram()  # from the lease to the ack
+        self.rate_in = RateMeter()
+        self.rate_out = RateMeter()
+        self.rate_failed = RateMeter()
+
+
+class EngineMetrics:
+    """Of the engine as a whole, since the server started."""
+
+    __slots__ = ("expired_leases", "forgotten", "forget_lag_ms", "promoted")
+
+    def __init__(self) -> None:
+        self.expired_leases = 0
+        self.forgotten = 0
+        self.promoted = 0
+        self.forget_lag_ms = 0

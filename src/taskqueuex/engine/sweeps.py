@@ -1,0 +1,154 @@
+"""One action on many tasks: bulk, purge, cancelled workflows, deleted queues.
+
+A sweep pages through the tasks that match, in slices of one turn each; its cursor is a row, so
+that it goes on after a crash. Tasks that come into being after it began are not its business.
+"""
+
+from typing import Any
+
+from taskqueuex.commands.call import Call
+from taskqueuex.commands.tasks import BulkReply
+from taskqueuex.engine import steer
+from taskqueuex.engine.core import LEVEL_DURABLE, Core, Task
+from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job
+from taskqueuex.engine.core import Need
+from taskqueuex.errors import Conflict, Invalid
+from taskqueuex.model.ids import parse_id
+from taskqueuex.model.jobs import JobRecord
+from taskqueuex.model.place import DURABLE, Place
+from taskqueuex.model.reads import ReadFilter, TaskFilter
+from taskqueuex.model.states import STATE_NUMBERS
+
+__all__ = ["bulk", "cancel_workflow", "start_sweep", "step_drop", "step_sweep", "task_filter"]
+
+PAGE = 250
+
+
+def bulk(core: Core, call: Call) -> None:
+    """POST /v1/bulk. Answers when the sweep is done."""
+    body = call.body
+    wanted = {name: value for name in body.filter.__struct_fields__ if (value := getattr(body.filter, name)) is not None}
+    if not wanted:
+        raise Invalid.field("filter", "needs at least one field")
+    if wanted.get("queue") is not None:
+        queue = core.queues.get(wanted["queue"])
+        if queue is not None:
+            core.touch(queue)
+    start_sweep(core, call, body.action, wanted, dry_run=body.dry_run)
+
+
+def cancel_workflow(core: Core, call: Call) -> None:
+    """POST /v1/workflows/{id}/cancel. The workflow is known to exist."""
+    start_sweep(core, call, "cancel", {"workflow": call.target})
+
+
+def start_sweep(
+    core: Core, call: Call | None, action: str, wanted: dict[str, Any], *, dry_run: bool = False, kind: str = "sweep"
+) -> Job:
+    """Begins a sweep; whoever called is answered when it has ended."""
+    core.level = LEVEL_DURABLE
+    core.sweeps += 1
+    job_id = b"sweep" + core.now_ms.to_bytes(8, "big") + core.random_bits(64).to_bytes(8, "big")
+    until = core.now_ms.to_bytes(6, "big") + b"\xff" * 10
+    record = JobRecord(
+        kind, core.now_ms, queue=wanted.get("queue", ""), action="" if dry_run else action, filter=wanted, until=until
+    )
+    if dry_run:
+        job = core.jobs[job_id] = Job(job_id, record, call)
+        job.persistent = False
+        return job
+    return add_job(core, job_id, record, call)
+
+
+def task_filter(core: Core, wanted: dict[str, Any], until: bytes = b"", now_ms: int = 0) -> TaskFilter:
+    """The filter of a request, with the partitions it is about."""
+    places: list[tuple[str, Place, tuple[str, bool, bool]]] = []
+    names = [wanted["queue"]] if wanted.get("queue") else sorted(core.queues)
+    for name in names:
+        queue = core.queues.get(name)
+        if queue is not None:
+            for partition in queue.partitions:
+                layout = (partition.discipline, partition.grouped, partition.aged)
+                places.append((name, partition.place, layout))
+    state, ids, workflow = wanted.get("state"), wanted.get("id"), wanted.get("workflow")
+    return TaskFilter(
+        places,
+        (STATE_NUMBERS[state],) if state else None,
+        group=wanted.get("group"),
+        tag=wanted.get("tag"),
+        name=wanted.get("name"),
+        error=wanted.get("error"),
+        workflow=parse_id(workflow.lower()) if workflow else None,
+        ids=[parse_id(text.lower()) for text in ids] if ids is not None else None,
+        after=wanted.get("after"),
+        before=wanted.get("before"),
+        until=until,
+        now_ms=now_ms,
+    )
+
+
+def step_sweep(core: Core, job: Job) -> None:
+    """One slice."""
+    record = job.record
+    if job.page is None:
+        wanted = task_filter(core, record.filter or {}, record.until)
+        raise Need([job.ask(ReadFilter(job, wanted, record.cursor, PAGE))])
+    found, cursor, _ = job.page
+    tasks = _live(core, list(found))
+    if record.filter and "state" in record.filter:
+        tasks = [task for task in tasks if task.status.state == STATE_NUMBERS[record.filter["state"]]]
+    record.matched += len(tasks)
+    if record.action:
+        record.changed += _change_all(core, record.action, tasks)
+    job.page = None
+    if cursor:
+        record.cursor = cursor
+        save_job(core, job)
+        return
+    if record.kind == "drop":
+        _drop_queue(core, record.queue)
+    finish_job(core, job)
+    if job.call is not None:
+        core.answers.append((job.call, 200, BulkReply(record.matched, record.changed), LEVEL_DURABLE))
+
+
+def _live(core: Core, ids: list[bytes]) -> list[Task]:
+    core.require(ids)
+    tasks = [task for i in ids if (task := core.tasks.get(i) or core.recent.get(i)) is not None]
+    for task in tasks:
+        core.prepare(task)
+        if task.record.unique_key and task.status.state >= 5:
+            core.unique_holder(task.partition, core.unique_hash(task.partition, task.record))
+    return tasks
+
+
+def _change_all(core: Core, action: str, tasks: list[Task]) -> int:
+    changed = 0
+    for task in tasks:
+        try:
+            steer.change(core, action, task)
+            changed += 1
+        except (Conflict, Need):
+            continue  # it does not apply to this one, or not any more
+    return changed
+
+
+def _drop_queue(core: Core, name: str) -> None:
+    """The last act of a forced deletion: the queue's settings and partitions go."""
+    queue = core.queues.pop(name, None)
+    if queue is None:
+        return
+    for partition in queue.partitions:
+        del core.partitions[partition.place.number]
+        partition.dirty = False
+        for key, (owner, group) in list(core.dirty_groups.items()):
+            if owner is partition:
+                del core.dirty_groups[key]
+                core.batches[partition.place.tier].delete_group(partition.place, group.hash)
+        for group_hash in partition.groups:
+            core.batches[partition.place.tier].delete_group(partition.place, group_hash)
+        core.batches[partition.place.tier].delete_partition(partition.place)
+    core.batches[DURABLE].delete_queue(name)
+
+
+step_drop = step_sweep

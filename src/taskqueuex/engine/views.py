@@ -1,0 +1,192 @@
+"""Tasks as the API shows them: the task, its history, and why it is not running."""
+
+import msgspec
+
+from taskqueuex.commands.admin import RunningTask, WorkerList, WorkerView
+from taskqueuex.commands.call import Call
+from taskqueuex.commands.tasks import HistoryEvent, TaskError, TaskView, WhyReason, WhyReply
+from taskqueuex.engine.core import LEVEL_DURABLE, Core, Partition, Task
+from taskqueuex.engine.disciplines import order_key
+from taskqueuex.engine.steer import visible
+from taskqueuex.engine.workers import SEEN_MS
+from taskqueuex.model.ids import format_id, parse_id
+from taskqueuex.model.states import (
+    BLOCKED,
+    COMPLETED,
+    READY,
+    RETRYING,
+    RUNNING,
+    SCHEDULED,
+    STATE_NAMES,
+)
+from taskqueuex.model.task import EDGE_RUN, LeaseRecord, TaskRecord, TaskStatus
+
+__all__ = ["get_task", "list_workers", "task_history", "task_view", "task_why"]
+
+_NULL = msgspec.Raw(b"null")
+CHILDREN_SHOWN = 1_000
+
+
+def task_view(
+    task_id: bytes,
+    queue_name: str,
+    max_attempts: int,
+    record: TaskRecord,
+    status: TaskStatus,
+    lease: LeaseRecord | None,
+    children: list[bytes],
+) -> TaskView:
+    """A task as anybody may see it."""
+    return TaskView(
+        id=format_id(task_id),
+        queue=queue_name,
+        name=record.name,
+        state=STATE_NAMES[status.state],  # type: ignore[arg-type]  # STATE_NAMES are the literals of StateName
+        priority=record.priority,
+        group=record.group or None,
+        attempt=status.attempt,
+        failures=status.failures,
+        max_attempts=record.max_attempts or max_attempts,
+        created_at=record.created_at,
+        run_at=status.run_at or record.run_at or None,
+        started_at=status.started_at or None,
+        ended_at=status.ended_at or None,
+        expires_at=record.expires_at or None,
+        lease_expires_at=lease.expires_at if lease is not None else None,
+        worker=status.worker or None,
+        progress=msgspec.Raw(status.progress) if status.progress is not None else _NULL,
+        result=msgspec.Raw(status.result) if status.result is not None else _NULL,
+        errors=[TaskError(e.at, e.attempt, e.type, e.message, e.traceback, e.worker) for e in status.errors],
+        reason=status.reason or None,
+        cancel_requested=lease is not None and lease.cancel_requested,
+        tags=record.tags,
+        meta=record.meta or {},
+        depends_on=[format_id(parent) for parent, _ in record.depends_on],
+        children=[format_id(child) for child in children],
+        workflow=format_id(record.workflow) if record.workflow else None,
+        unique_key=record.unique_key or None,
+        timeout_ms=record.timeout_ms or None,
+        payload=msgspec.Raw(record.payload or b"null"),
+    )
+
+
+def get_task(core: Core, call: Call) -> tuple[int, TaskView]:
+    """GET /v1/tasks/{id}."""
+    task = visible(core, core.find(parse_id(call.target)))
+    core.require_payloads([task])
+    lease = core.leases.get(task.id)
+    children = core.children_of(task, CHILDREN_SHOWN)
+    queue = task.partition.queue
+    return 200, task_view(
+        task.id, queue.name, queue.config.max_attempts, task.record, task.status, lease, children
+    )
+
+
+def task_history(core: Core, call: Call) -> tuple[int, list[HistoryEvent]]:
+    """GET /v1/tasks/{id}/history."""
+    task = visible(core, core.find(parse_id(call.target)))
+    events = [HistoryEvent(task.record.created_at, "enqueued", 0, None, None)]
+    for event in task.status.history:
+        events.append(HistoryEvent(event.at, event.event, event.attempt, event.worker or None, event.detail or None))
+    return 200, events
+
+
+def task_why(core: Core, call: Call) -> tuple[int, WhyReply]:
+    """GET /v1/tasks/{id}/why."""
+    task = visible(core, core.find_to_change(parse_id(call.target)))
+    status = task.status
+    reasons: list[WhyReason] = []
+    if status.state == SCHEDULED:
+        reasons.append(WhyReason("not_due", "it is scheduled for later", until=status.run_at))
+    elif status.state == RETRYING:
+        last = status.errors[-1] if status.errors else None
+        detail = f"attempt {status.attempt} failed" + (f": {last.type} {last.message}".rstrip()[:200] if last else "")
+        reasons.append(WhyReason("backoff", detail, until=status.run_at))
+    elif status.state == BLOCKED:
+        reasons.append(_blocked(core, task))
+    elif status.state == READY:
+        reasons += _ready(core, task)
+    elif status.state >= COMPLETED:
+        reasons.append(WhyReason("ended", status.reason or STATE_NAMES[status.state]))
+    return 200, WhyReply(STATE_NAMES[status.state], reasons)  # type: ignore[arg-type]  # as above
+
+
+def _blocked(core: Core, task: Task) -> WhyReason:
+    ids = [parent_id for parent_id, _ in task.record.depends_on]
+    core.require(ids)
+    unmet = []
+    for parent_id, policy in task.record.depends_on:
+        parent = core.tasks.get(parent_id) or core.recent.get(parent_id)
+        state = parent.status.state if parent is not None else COMPLETED
+        if state < COMPLETED or (state != COMPLETED and policy != EDGE_RUN):
+            unmet.append(format_id(parent_id))
+    return WhyReason("waits_for", f"{len(unmet)} of {len(ids)} tasks it depends on have not completed", ids=unmet)
+
+
+def _ready(core: Core, task: Task) -> list[WhyReason]:
+    partition = task.partition
+    queue, config = partition.queue, partition.queue.config
+    reasons = []
+    if queue.paused:
+        reasons.append(WhyReason("paused", f"queue {queue.name!r} is paused"))
+    if partition.resort:
+        reasons.append(WhyReason("resorting", "a changed discipline is being applied to what waits"))
+    if config.max_running is not None and queue.running >= config.max_running:
+        reasons.append(WhyReason("max_running", f"{queue.running} tasks of the queue run, as many as may"))
+    if config.rate_limit is not None and 0 <= queue.tokens < 1:
+        reasons.append(WhyReason("rate_limit", f"{config.rate_limit.per_second:g} a second", until=queue.token_alarm_at))
+    reasons += _group_reasons(core, task)
+    ahead, exact = _ahead(core, partition, task)
+    if ahead:
+        reasons.append(WhyReason("behind", f"{'' if exact else 'at least '}{ahead} tasks are served before it"))
+    if not reasons:
+        reasons.append(WhyReason("no_consumer", f"nobody has asked for a task of {queue.name!r} since it is first"))
+    return reasons
+
+
+def _group_reasons(core: Core, task: Task) -> list[WhyReason]:
+    partition = task.partition
+    group = core.group_of(partition, task.record)
+    if group is None:
+        return []
+    config, record = partition.queue.config, group.record
+    if config.ordered_groups and record.running:
+        return [WhyReason("group_running", f"a task of group {record.name!r} runs, and its groups are ordered")]
+    if config.ordered_groups and record.retrying:
+        return [WhyReason("group_retrying", f"a task of group {record.name!r} waits for its next attempt")]
+    limit = config.max_running_per_group
+    if limit is not None and record.running >= limit:
+        return [WhyReason("max_running_per_group", f"{record.running} tasks of group {record.name!r} run")]
+    return []
+
+
+def _ahead(core: Core, partition: Partition, task: Task) -> tuple[int, bool]:
+    group = core.group_of(partition, task.record)
+    window = partition.ready if group is None else group.window
+    key = order_key(partition.discipline, task.id, task.record.priority)
+    if not window.is_hot(key):
+        return window.hot_count, False
+    return sum(1 for each in window.peek(window.hot_count) if each < key), group is None
+
+
+def list_workers(core: Core, call: Call) -> tuple[int, WorkerList]:
+    """GET /v1/workers."""
+    core.level = LEVEL_DURABLE
+    running: dict[str, list[RunningTask]] = {}
+    for task_id, lease in core.leases.items():
+        if lease.worker:
+            task = core.tasks.get(task_id)
+            name = task.record.name if task is not None else ""
+            running.setdefault(lease.worker, []).append(RunningTask(format_id(task_id), name, lease.leased_at))
+    seen = core.now_ms - SEEN_MS
+    for name in [n for n, worker in core.workers.items() if worker.last_seen_at < seen and n not in running]:
+        del core.workers[name]
+    views = []
+    for name in sorted(running.keys() | core.workers.keys()):
+        worker = core.workers.get(name)
+        tasks = running.get(name, [])
+        last = worker.last_seen_at if worker is not None else max(task.since for task in tasks)
+        queues = worker.queues if worker is not None else []
+        views.append(WorkerView(name, None, None, queues, tasks, last, None, False))
+    return 200, WorkerList(views)
+

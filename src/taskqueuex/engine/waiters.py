@@ -1,0 +1,165 @@
+"""Those who wait: long polls for tasks, and for the end of a task.
+
+A waiter is an entry here, not a suspended coroutine. It stands in line at every queue it named;
+a queue that may have something serves its line from the front, so waiting is fair.
+"""
+
+import heapq
+from collections import deque
+from typing import Any
+
+from taskqueuex.commands.call import Call
+from taskqueuex.commands.consume import DequeueReply, SettleReply
+from taskqueuex.engine.consume import Taking, take
+from taskqueuex.engine.core import Core, Need, Task
+
+__all__ = ["Released", "Waiter", "Waiters"]
+
+Released = tuple[Call, int, Any, int]  # the call, its status, its body, the level it is released at
+
+
+class Waiter:
+    """One long poll."""
+
+    __slots__ = ("call", "deadline_ms", "done", "prefix", "taking", "task_id")
+
+    def __init__(
+        self,
+        call: Call,
+        deadline_ms: int,
+        taking: Taking | None = None,
+        prefix: SettleReply | None = None,
+        task_id: bytes = b"",
+    ) -> None:
+        self.call = call
+        self.deadline_ms = deadline_ms
+        self.taking = taking  # of a dequeue
+        self.prefix = prefix  # of a settle: what its items answered
+        self.task_id = task_id  # of a wait for an end
+        self.done = False
+
+    def reply(self, taking: Taking) -> DequeueReply | SettleReply:
+        """The answer with what was taken."""
+        if self.prefix is not None:
+            self.prefix.tasks = taking.tasks
+            return self.prefix
+        return DequeueReply(taking.tasks)
+
+
+class Waiters:
+    """All long polls of an engine."""
+
+    def __init__(self) -> None:
+        self.by_queue: dict[str, deque[Waiter]] = {}
+        self.by_task: dict[bytes, list[Waiter]] = {}
+        self.by_sink: dict[int, list[Waiter]] = {}
+        self.deadlines: list[tuple[int, int, Waiter]] = []
+        self.count = 0
+        self._ties = 0
+
+    def add(self, waiter: Waiter) -> None:
+        """Starts a wait."""
+        self.count += 1
+        self._ties += 1
+        heapq.heappush(self.deadlines, (waiter.deadline_ms, self._ties, waiter))
+        if len(self.deadlines) > 2 * self.count + 1_024:
+            self.deadlines = [entry for entry in self.deadlines if not entry[2].done]
+            heapq.heapify(self.deadlines)
+        self.by_sink.setdefault(id(waiter.call.sink), []).append(waiter)
+        if waiter.taking is not None:
+            for name in waiter.taking.names:
+                self.by_queue.setdefault(name, deque()).append(waiter)
+        else:
+            self.by_task.setdefault(waiter.task_id, []).append(waiter)
+
+    def _finish(self, waiter: Waiter) -> None:
+        waiter.done = True
+        self.count -= 1
+        of_sink = self.by_sink[id(waiter.call.sink)]
+        of_sink.remove(waiter)
+        if not of_sink:
+            del self.by_sink[id(waiter.call.sink)]
+        if waiter.taking is None:
+            of_task = self.by_task[waiter.task_id]
+            of_task.remove(waiter)
+            if not of_task:
+                del self.by_task[waiter.task_id]
+            return
+        for name in waiter.taking.names:
+            line = self.by_queue.get(name)
+            while line and line[0].done:
+                line.popleft()
+            if not line:
+                self.by_queue.pop(name, None)
+            elif len(line) > 64 and sum(each.done for each in line) > len(line) // 2:
+                self.by_queue[name] = deque(each for each in line if not each.done)
+
+    def drop_sink(self, sink: Any) -> None:
+        """A connection is gone: what it waited for waits no longer."""
+        for waiter in list(self.by_sink.get(id(sink), ())):
+            self._finish(waiter)
+
+    def serve(self, core: Core, released: list[Released]) -> None:
+        """Gives what woken queues have to those who stand in line."""
+        woken, core.woken = core.woken, {}
+        for name in woken:
+            line = self.by_queue.get(name)
+            while line:
+                waiter = line[0]
+                if waiter.done:
+                    line.popleft()
+                    continue
+                if waiter.call.sink.closed:
+                    self._finish(waiter)
+                    line = self.by_queue.get(name)
+                    continue
+                if not self._serve_one(core, waiter, released):
+                    break
+                line = self.by_queue.get(name)
+
+    def _serve_one(self, core: Core, waiter: Waiter, released: list[Released]) -> bool:
+        assert waiter.taking is not None
+        asked = waiter.taking
+        taking = Taking(asked.names, asked.weights, asked.want, asked.lease_ms, asked.worker)
+        core.level = 0
+        try:
+            take(core, taking)
+        except Need as need:
+            core.wants.extend(need.reads)  # their answers wake these queues again
+            core.waiting_on_reads.update((id(read), asked.names) for read in need.reads)
+            return False
+        if not taking.tasks:
+            return False
+        self._finish(waiter)
+        released.append((waiter.call, 200, waiter.reply(taking), core.level))
+        return True
+
+    def expire(self, now_ms: int, released: list[Released]) -> None:
+        """Answers those whose time is up."""
+        while self.deadlines and (self.deadlines[0][0] <= now_ms or self.deadlines[0][2].done):
+            _, _, waiter = heapq.heappop(self.deadlines)
+            if waiter.done:
+                continue
+            self._finish(waiter)
+            if waiter.taking is not None:
+                body: Any = waiter.prefix or DequeueReply([])
+                released.append((waiter.call, 200, body, 2))
+            else:
+                released.append((waiter.call, 0, waiter.task_id, 2))  # status 0: apply the call again
+
+    def hurry(self) -> None:
+        """Makes every wait be over with the next turn: the server is going to stop."""
+        self.deadlines = [(0, tie, waiter) for _, tie, waiter in self.deadlines]
+        heapq.heapify(self.deadlines)
+
+    def on_end(self, task: Task, released: list[Released]) -> None:
+        """A task has ended: who waited for it is answered, by applying the call again."""
+        for waiter in list(self.by_task.get(task.id, ())):
+            self._finish(waiter)
+            released.append((waiter.call, 0, task.id, 2))
+
+    def next_deadline(self) -> int | None:
+        """When the next wait is over, Unix milliseconds."""
+        while self.deadlines and self.deadlines[0][2].done:
+            heapq.heappop(self.deadlines)
+        return self.deadlines[0][0] if self.deadlines else None

@@ -1,0 +1,238 @@
+"""One node: the rooms introduced to each other, started, stopped, and mended when storage fails."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import random
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from taskqueuex.clock import SystemClock
+from taskqueuex.commands import COMMANDS
+from taskqueuex.commands.call import Call, Sink
+from taskqueuex.errors import Draining, StorageUnavailable
+from taskqueuex.network import NetworkMetrics, Router, Server
+from taskqueuex.node.config import NodeConfig
+from taskqueuex.node.service import Service
+from taskqueuex.storage import StorageError, memory_storage
+from taskqueuex.storage.directory import DataDirectory
+from taskqueuex.telemetry import Histogram, LoopLag, configure
+from taskqueuex.writer import IdempotencyKeys, Tiers, Writer, WriterConfig, WriterMetrics, open_engine
+
+__all__ = ["Node", "run"]
+
+_log = logging.getLogger("taskqueuex.node")
+
+DRAIN_TIMEOUT_S = 10.0
+REOPEN_TRIES = 5
+FREE_RESERVE_BYTES = 64 << 20
+_DISK_FULL_RECHECK_S = 1.0
+
+
+class Node:
+    """A server in this process: composes storage, engine, writer and network."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        self.started_at = self.clock.now_ms()
+        self.network_metrics = NetworkMetrics()
+        self.writer_metrics = WriterMetrics()
+        self.lag_us = Histogram()
+        self.draining = False
+        self.failure: str | None = None  # why the process must exit
+        self.writer: Writer | None = None  # None while storage is being reopened
+        self.tiers: Tiers | None = None
+        self.directory: DataDirectory | None = None
+        self.service = Service(self)
+        self._stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._watermark = 0
+        submit = {"engine": self._submit, "query": self._submit, "server": self.service.submit}
+        router = Router(COMMANDS.values(), submit)
+        self.server = Server(config.network, router, self._on_disconnect, self.clock, self.network_metrics)
+
+    async def start(self) -> None:
+        """Opens the store and listens. Raises StorageError, OSError."""
+        self.directory = DataDirectory(Path(self.config.storage.data))
+        try:
+            self._open()
+            await self.server.start()
+        except BaseException:
+            self._close_store()
+            self.directory.close()
+            raise
+        self._lag = LoopLag(asyncio.get_running_loop(), 0.1, self.lag_us)
+        self._lag.start()
+        self._spawn(self._every_second())
+        gc.collect()
+        gc.freeze()
+
+    def _open(self) -> None:
+        assert self.directory is not None
+        storage = self.config.storage
+        tiers = Tiers(self.directory.open(storage.preset, storage.cache_mb), memory_storage())
+        self._watermark = self.directory.watermark()
+        bits = random.Random(int.from_bytes(os.urandom(32), "big")).getrandbits
+        engine = open_engine(tiers, self.clock.now_ms(), bits)
+        settings = self.config.writer
+        keys = IdempotencyKeys(tiers.durable, settings.idempotency_max, self.clock.now_ms())
+        self.tiers = tiers
+        self.writer = Writer(
+            engine,
+            tiers,
+            keys,
+            self.clock,
+            WriterConfig(settings.commit, settings.inbox_max, storage.pool_size),
+            asyncio.get_running_loop(),
+            self.writer_metrics,
+            self._on_storage_failure,
+        )
+        self.writer.poke()
+
+    def _close_store(self) -> None:
+        if self.tiers is not None:
+            self.tiers.durable.close()
+            self.tiers = None
+
+    async def stop(self) -> None:
+        """Stops accepting, answers what is under way, commits, closes."""
+        self.draining = True
+        self.server.stop_accepting()
+        if self.writer is not None:
+            self.writer.draining = True
+            await self.writer.answer_waiters()
+        complete = await self.server.drained(DRAIN_TIMEOUT_S)
+        if not complete:
+            _log.warning("some requests were cut off")
+        for task in self._tasks:
+            task.cancel()
+        self._lag.stop()
+        if self.writer is not None:
+            await self.writer.stop()
+            self._note_watermark()
+        self._close_store()
+        if self.directory is not None:
+            self.directory.close()
+
+    async def serve(self) -> int:
+        """Runs until a signal, a drain or a failure that cannot be mended. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.request_stop)
+        await self.start()
+        for host, port in self.server.addresses:
+            _log.info("serving", extra={"url": f"http://{host}:{port}", "data": self.config.storage.data})
+        await self._stopping.wait()
+        _log.info("stopping")
+        await self.stop()
+        if self.failure is not None:
+            _log.critical("exiting", extra={"reason": self.failure})
+            return 1
+        _log.info("stopped")
+        return 0
+
+    def request_stop(self) -> None:
+        """Asks serve to end."""
+        self._stopping.set()
+
+    # Calls
+
+    def _submit(self, call: Call) -> None:
+        writer = self.writer
+        if writer is None:
+            error: Any = StorageUnavailable("the store is being reopened", retry_after_s=1)
+            call.sink.on_reply(call, 503, error, None)
+        elif self.draining:
+            call.sink.on_reply(call, 503, Draining(retry_after_s=1), None)
+        else:
+            writer.submit(call)
+
+    def _on_disconnect(self, sink: Sink) -> None:
+        if self.writer is not None:
+            self.writer.on_disconnect(sink)
+
+    # Storage failures
+
+    def _on_storage_failure(self, error: Exception) -> None:
+        _log.error("storage failed", extra={"error": str(error)})
+        writer, self.writer = self.writer, None
+        self._spawn(self._recover(writer, error))
+
+    async def _recover(self, writer: Writer | None, error: Exception) -> None:
+        loop = asyncio.get_running_loop()
+        if writer is not None:
+            await loop.run_in_executor(None, writer.close)
+        self._close_store()
+        for attempt in range(1, REOPEN_TRIES + 1):
+            await asyncio.sleep(0.1 * 2**attempt)
+            try:
+                self._open()
+            except StorageError as again:
+                error = again
+                self._close_store()
+                _log.error("the store cannot be reopened", extra={"attempt": attempt, "error": str(again)})
+            else:
+                self.writer_metrics.recoveries += 1
+                _log.warning("recovered from storage", extra={"attempt": attempt})
+                return
+        self.failure = f"storage failed and could not be reopened: {error}"
+        self.request_stop()
+
+    # Housekeeping
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _every_second(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1.0)
+            writer = self.writer
+            if writer is None or self.directory is None:
+                continue
+            writer.refuse_enqueues = self.directory.free_bytes() < FREE_RESERVE_BYTES
+            self.service.sample()
+            sequence = writer.synced_sequence
+            if sequence > self._watermark:
+                self._watermark = sequence
+                with contextlib.suppress(OSError):
+                    await loop.run_in_executor(None, self.directory.set_watermark, sequence)
+
+    def _note_watermark(self) -> None:
+        if self.writer is not None and self.directory is not None and self.writer.synced_sequence > self._watermark:
+            self.directory.set_watermark(self.writer.synced_sequence)
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run(config: NodeConfig) -> int:
+    """Serves until told to stop. Returns the exit code of the process."""
+    configure(config.log.level, config.log.format, sys.stderr)
+    _raise_file_limit()
+    sys.setswitchinterval(0.0005)
+
+    async def main() -> int:
+        return await Node(config).serve()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main())
+    except (StorageError, OSError) as error:
+        _log.critical("cannot start: %s", error)
+        return 1
+

@@ -1,0 +1,229 @@
+"""What the node itself answers: health, stats, metrics, the interface document, backup, drain."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskqueuex import __version__
+from taskqueuex.commands import admin
+from taskqueuex.commands.call import Call
+from taskqueuex.commands.openapi import document
+from taskqueuex.errors import Conflict, Invalid, StorageUnavailable, TaskQueueError
+from taskqueuex.model.states import STATE_NAMES, STATES
+from taskqueuex.node.exposition import families
+from taskqueuex.storage import StorageError
+from taskqueuex.telemetry import Histogram, MetricsHistory, read_host, read_process, render
+
+if TYPE_CHECKING:
+    from taskqueuex.node.node import Node
+
+__all__ = ["Service"]
+
+SAMPLE_SERIES_QUEUES = 200
+
+
+class Service:
+    """Answers calls of kind `server`, and samples the metrics history."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._history = MetricsHistory()
+        self._document: dict[str, Any] | None = None
+        self._answers = {
+            "healthz": self._healthz,
+            "readyz": self._readyz,
+            "openapi": self._openapi,
+            "stats": self._stats,
+            "metrics": self._metrics,
+            "backup": self._backup,
+            "drain": self._drain,
+        }
+
+    def submit(self, call: Call) -> None:
+        """Answers a call now, or starts what will."""
+        try:
+            answer = self._answers[call.command.name](call)
+        except TaskQueueError as error:
+            call.sink.on_reply(call, error.status, error, None)
+            return
+        if answer is not None:
+            call.sink.on_reply(call, 200, answer, None)
+
+    def _healthz(self, call: Call) -> admin.HealthReply:
+        return admin.HealthReply("ok")
+
+    def _readyz(self, call: Call) -> admin.HealthReply:
+        if self._node.writer is None:
+            raise StorageUnavailable("the store is being reopened", retry_after_s=1)
+        if self._node.draining:
+            raise StorageUnavailable("the server is shutting down", retry_after_s=1)
+        return admin.HealthReply("ok")
+
+    def _openapi(self, call: Call) -> dict[str, Any]:
+        if self._document is None:
+            self._document = document(__version__)
+        return self._document
+
+    def _drain(self, call: Call) -> admin.DrainReply:
+        asyncio.get_running_loop().call_later(0.05, self._node.request_stop)
+        return admin.DrainReply(True)
+
+    # Backup
+
+    def _backup(self, call: Call) -> None:
+        path = Path(call.body.path)
+        if not path.is_absolute():
+            raise Invalid.field("path", "must be absolute")
+        if path.exists():
+            raise Conflict(f"path: {path} exists already")
+        if not path.parent.is_dir():
+            raise Invalid.field("path", f"{path.parent} is not a directory")
+        self._node._spawn(self._run_backup(call, path))
+
+    async def _run_backup(self, call: Call, path: Path) -> None:
+        started = time.monotonic()
+        writer = self._node.writer
+        try:
+            if writer is None:
+                raise StorageUnavailable("the store is being reopened", retry_after_s=1)
+            size = await writer.backup(path)
+        except StorageError as error:
+            failed = StorageUnavailable(f"backup: {error}")
+            call.sink.on_reply(call, failed.status, failed, None)
+            return
+        except TaskQueueError as error:
+            call.sink.on_reply(call, error.status, error, None)
+            return
+        took_ms = int((time.monotonic() - started) * 1000)
+        call.sink.on_reply(call, 200, admin.BackupReply(str(path), size, took_ms), None)
+
+    # Looking
+
+    def totals(self) -> dict[str, int]:
+        """Counters since the start."""
+        node = self._node
+        queues = list(node.writer.engine.core.queues.values()) if node.writer is not None else []
+        engine = node.writer.engine.core.metrics if node.writer is not None else None
+        return {
+            "requests": node.network_metrics.requests_total,
+            "enqueued": sum(queue.metrics.enqueued for queue in queues),
+            "leased": sum(queue.metrics.leased for queue in queues),
+            "completed": sum(queue.metrics.completed for queue in queues),
+            "failed_attempts": sum(queue.metrics.failed for queue in queues),
+            "dropped": sum(queue.metrics.dropped for queue in queues),
+            "expired_leases": engine.expired_leases if engine is not None else 0,
+            "promoted": engine.promoted if engine is not None else 0,
+            "forgotten": engine.forgotten if engine is not None else 0,
+            "commits": node.writer_metrics.commits,
+            "rows": node.writer_metrics.rows,
+            "turns": node.writer_metrics.turns,
+            "parked": node.writer_metrics.parked,
+            "shed": node.writer_metrics.shed,
+            "stalls": node.writer_metrics.stalls,
+            "storage_failures": node.writer_metrics.failures,
+            "recoveries": node.writer_metrics.recoveries,
+            "bytes_in": node.network_metrics.bytes_in,
+            "bytes_out": node.network_metrics.bytes_out,
+            "connections": node.network_metrics.connections_total,
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Tasks per state, over all queues."""
+        node = self._node
+        sums = [0] * STATES
+        if node.writer is not None:
+            for queue in node.writer.engine.core.queues.values():
+                for state, count in enumerate(queue.counts()):
+                    sums[state] += count
+        return dict(zip(STATE_NAMES, sums, strict=True))
+
+    def rates(self) -> dict[str, float]:
+        """Tasks a second over the last 10 s."""
+        node, now = self._node, self._node.clock.now_ms()
+        queues = list(node.writer.engine.core.queues.values()) if node.writer is not None else []
+        return {
+            "in": sum(queue.metrics.rate_in.per_second(now) for queue in queues),
+            "out": sum(queue.metrics.rate_out.per_second(now) for queue in queues),
+            "failed": sum(queue.metrics.rate_failed.per_second(now) for queue in queues),
+        }
+
+    def histograms(self) -> dict[str, Histogram]:
+        """Latencies of the server as a whole."""
+        node = self._node
+        found = {
+            "request": node.network_metrics.request_time,
+            "turn": node.writer_metrics.turn_us,
+            "commit": node.writer_metrics.commit_us,
+            "fsync": node.writer_metrics.fsync_us,
+            "loop_lag": node.lag_us,
+        }
+        wait, run = Histogram(), Histogram()
+        if node.writer is not None:
+            for queue in node.writer.engine.core.queues.values():
+                wait.merge(queue.metrics.wait_us)
+                run.merge(queue.metrics.run_us)
+        return {"wait": wait, "run": run, **found}
+
+    def _stats(self, call: Call) -> admin.StatsReply:
+        node = self._node
+        now = node.clock.now_ms()
+        writer = node.writer
+        return admin.StatsReply(
+            version=__version__,
+            started_at=node.started_at,
+            uptime_ms=now - node.started_at,
+            queues=len(writer.engine.core.queues) if writer is not None else 0,
+            counts=self.counts(),
+            totals=self.totals(),
+            rates=self.rates(),
+            latency_ms={
+                name: {
+                    "p50": histogram.percentile(0.5) / 1000,
+                    "p90": histogram.percentile(0.9) / 1000,
+                    "p99": histogram.percentile(0.99) / 1000,
+                    "count": histogram.count,
+                }
+                for name, histogram in self.histograms().items()
+            },
+            connections=node.network_metrics.connections,
+            waiters=writer.engine.waiters.count if writer is not None else 0,
+            storage=node.tiers.durable.health() if node.tiers is not None else {},
+            process=_numbers(read_process()),
+            host=_numbers(read_host(node.config.storage.data)),
+        )
+
+    def _metrics(self, call: Call) -> bytes:
+        return render(families(self._node, self))
+
+    def sample(self) -> None:
+        """Once a second: puts finished points of the metrics history into the batch that grows."""
+        node = self._node
+        if node.writer is None:
+            return
+        values: dict[str, float] = {f"rate.{name}": value for name, value in self.rates().items()}
+        counts = self.counts()
+        values.update({f"tasks.{name}": float(counts[name]) for name in STATE_NAMES})
+        process = read_process()
+        values["process.resident_bytes"] = float(process.resident_bytes)
+        values["process.cpu_total"] = process.cpu_user_s + process.cpu_system_s
+        values["connections"] = float(node.network_metrics.connections)
+        for name in ("request", "fsync", "loop_lag"):
+            histogram = self.histograms()[name]
+            values[f"latency.{name}.p99_ms"] = histogram.percentile(0.99) / 1000
+        for queue in list(node.writer.engine.core.queues.values())[:SAMPLE_SERIES_QUEUES]:
+            values[f"queue.{queue.name}.ready"] = float(queue.counts()[2])
+            values[f"queue.{queue.name}.in"] = queue.metrics.rate_in.per_second(node.clock.now_ms())
+            values[f"queue.{queue.name}.out"] = queue.metrics.rate_out.per_second(node.clock.now_ms())
+        now = node.clock.now_ms()
+        points = self._history.add(now, values)
+        if points:
+            node.writer.put_points(points, {p.tier: self._history.expired_before(p.tier, now) for p in points})
+
+
+def _numbers(reading: Any) -> dict[str, float | int]:
+    return {
+        name: value
+        for name in reading.__struct_fields__
+        if isinstance(value := getattr(reading, name), int | float)
+    }

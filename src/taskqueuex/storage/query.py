@@ -1,0 +1,169 @@
+"""Finding tasks by a filter, in bounded pages.
+
+Queue, state and name have indexes; a filter on anything else reads the rows of what the best index
+gives, and stops after EXAMINED_MAX of them with a cursor, even if nothing was found. A cursor is
+the place in the list of sources, and the key in that source to go on from.
+"""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Protocol
+
+from taskqueuex.model.place import Place
+from taskqueuex.model.reads import TaskFilter
+from taskqueuex.model.rows import DUE, GWAIT, ORDER, StoredTask
+from taskqueuex.model.states import COMPLETED, READY, RETRYING, RUNNING, SCHEDULED, TERMINAL
+from taskqueuex.storage.protocol import Storage
+
+__all__ = ["EXAMINED_MAX", "Stores", "select", "state_of"]
+
+EXAMINED_MAX = 20_000
+_PAGE = 500
+
+Layout = tuple[str, bool, bool]
+Source = Callable[[bytes, int], list[tuple[bytes, bytes]]]  # (start, limit) -> [(key, task id)]
+
+
+class Stores(Protocol):
+    """Both tiers of a node."""
+
+    durable: Storage
+    volatile: Storage
+
+    def of(self, place: Place) -> Storage: ...
+    def get_tasks(self, ids: list[bytes], *, leases: bool = False) -> dict[bytes, StoredTask]: ...
+
+
+def state_of(task: StoredTask) -> int:
+    """The state that the rows of a task say."""
+    if task.lease is not None:
+        return RUNNING
+    return READY if task.status is None else task.status.state
+
+
+def select(
+    stores: Stores, wanted: TaskFilter, cursor: bytes, limit: int, examined_max: int = EXAMINED_MAX
+) -> tuple[dict[bytes, StoredTask], bytes, int]:
+    """Up to `limit` tasks that match. Returns them, the cursor (empty: no more), and how many were examined."""
+    sources = _sources(stores, wanted)
+    at = int.from_bytes(cursor[:4], "big") if cursor else 0
+    start = cursor[4:]
+    found: dict[bytes, StoredTask] = {}
+    examined = 0
+    while at < len(sources):
+        page = min(_PAGE, examined_max - examined)
+        if page <= 0:
+            return found, at.to_bytes(4, "big") + start, examined
+        entries = sources[at](start, page)
+        tasks = stores.get_tasks([task_id for _, task_id in entries if task_id], leases=True)
+        for key, task_id in entries:
+            examined += 1
+            start = key + b"\0"
+            task = tasks.get(task_id)
+            if task is not None and _matches(wanted, task_id, task):
+                found[task_id] = task
+                if len(found) >= limit:
+                    return found, at.to_bytes(4, "big") + start, examined
+        if len(entries) < page:
+            at, start = at + 1, b""
+    return found, b"", examined
+
+
+def _sources(stores: Stores, wanted: TaskFilter) -> list[Source]:
+    if wanted.ids is not None:
+        ids = sorted(set(wanted.ids))
+        return [lambda start, limit: [(i, i) for i in ids if i >= start][:limit]]
+    if wanted.workflow is not None:
+        workflow = wanted.workflow
+        return [
+            lambda start, limit: [(i, i) for i in stores.durable.scan_workflow_tasks(workflow, start, limit)]
+        ]
+    sources: list[Source] = []
+    for _, place, layout in wanted.places:
+        sources += _sources_of_place(stores.of(place), place, layout, wanted)
+    return sources
+
+
+def _ready_sources(store: Storage, place: Place, layout: Layout) -> list[Source]:
+    discipline, grouped, _ = layout
+    end = _inverted if discipline == "lifo" else bytes
+    if not grouped:
+        return [_index(store, place, ORDER, lambda key: end(key[8:]))]
+    sources = [_index(store, place, GWAIT, lambda key: end(key[24:]))]
+    if discipline != "round_robin":
+        # Here the order index holds the first of each group, found above, and tasks of no group.
+        heads = _index(store, place, ORDER, lambda key: end(key[8:]))
+        sources.append(lambda start, limit: _without_groups(store, heads(start, limit)))
+    return sources
+
+
+def _without_groups(store: Storage, entries: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    tasks = store.get_tasks([task_id for _, task_id in entries])
+    return [
+        (key, task_id if (task := tasks.get(task_id)) is not None and not task.record.group else b"")
+        for key, task_id in entries
+    ]
+
+
+def _sources_of_place(store: Storage, place: Place, layout: Layout, wanted: TaskFilter) -> list[Source]:
+    if wanted.states is not None and len(wanted.states) == 1 and wanted.name is None:
+        state = wanted.states[0]
+        if state == READY:
+            return _ready_sources(store, place, layout)
+        if state in (SCHEDULED, RETRYING):
+            return [_index(store, place, DUE, lambda key: key[8:24] if key[24] == 0 else b"")]
+        if state == RUNNING:
+            return [lambda start, limit: [(i, i) for i in store.scan_leases(place, start, limit)]]
+        if state in TERMINAL:
+            return [_ended(store, place, state)]
+    if wanted.name is not None:
+        name_hash = blake2b(wanted.name.encode(), digest_size=16).digest()
+        return [lambda start, limit: [(i, i) for i in store.scan_names(place, name_hash, start, limit)]]
+    return [lambda start, limit: [(i, i) for i in store.scan_tasks(place.slot, start, limit)]]
+
+
+def _index(store: Storage, place: Place, index: int, id_of: Callable[[bytes], bytes]) -> Source:
+    return lambda start, limit: [(key, id_of(key)) for key in store.scan_index(place, index, start, limit)]
+
+
+def _ended(store: Storage, place: Place, state: int) -> Source:
+    def scan(start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        rows = store.scan_ended(place, state, start, limit)
+        return [(row.forget_at.to_bytes(8, "big") + row.task_id, row.task_id) for row in rows]
+
+    return scan
+
+
+def _inverted(task_id: bytes) -> bytes:
+    return (int.from_bytes(task_id, "big") ^ ((1 << 128) - 1)).to_bytes(16, "big")
+
+
+def _matches(wanted: TaskFilter, task_id: bytes, task: StoredTask) -> bool:
+    record, status = task.record, task.status
+    if not any(place.number == record.queue_number for _, place, _ in wanted.places):
+        return False
+    if wanted.until and task_id >= wanted.until:
+        return False
+    if wanted.states is not None and state_of(task) not in wanted.states:
+        return False
+    if wanted.now_ms and status is not None and status.state >= COMPLETED and wanted.now_ms >= status.gone_at:
+        return False
+    if wanted.group is not None and record.group != wanted.group:
+        return False
+    if wanted.name is not None and record.name != wanted.name:
+        return False
+    if wanted.tag is not None and wanted.tag not in record.tags:
+        return False
+    if wanted.workflow is not None and record.workflow != wanted.workflow:
+        return False
+    if wanted.after is not None and record.created_at < wanted.after:
+        return False
+    if wanted.before is not None and record.created_at >= wanted.before:
+        return False
+    if wanted.error is not None:
+        return status is not None and any(
+            wanted.error == error.type or wanted.error in error.message for error in status.errors[-1:]
+        )
+    return True
+
+

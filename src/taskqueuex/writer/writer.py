@@ -1,0 +1,559 @@
+"""The turn: drain the inbox, apply, commit, release.
+
+Once per turn of the event loop the inbox is drained and every call applied; the rows of all of
+them are one batch, one write and one sync. No answer leaves before the batch that made it true is
+as safe as its queue asks, answers that only read included: they may have seen what is not safe yet.
+
+`inline`: write and sync on the loop, so that the calls that arrive meanwhile are the next batch.
+`thread`: the sync runs on the storage thread while the next batch grows; a write never runs beside
+a sync (it was measured to stall). A failed write or sync ends this writer's memory: held answers
+say `unknown`, and all is read anew from storage. Nothing is ever rolled back by hand.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from taskqueuex.clock import Clock
+from taskqueuex.commands.call import Call, Sink
+from taskqueuex.engine import LEVEL_DURABLE, LEVEL_MEMORY, Engine, Need
+from taskqueuex.errors import Draining, Overloaded, RequestTimeout, StorageUnavailable, TaskQueueError
+from taskqueuex.model.reads import ReadRequest
+from taskqueuex.storage import StorageError, StoreStalled
+from taskqueuex.storage.maintenance import write_backup
+from taskqueuex.telemetry import Point
+from taskqueuex.writer.idempotency import IdempotencyKeys
+from taskqueuex.writer.metrics import WriterMetrics
+from taskqueuex.writer.queries import Query, is_query
+from taskqueuex.writer.stores import Tiers, answer_inline, run_read
+
+__all__ = ["CommitMode", "Writer", "WriterConfig"]
+
+CommitMode = Literal["inline", "thread"]
+
+CALLS_A_TURN = 1_000
+RELAXED_SYNC_S = 0.05
+RELAXED_MAX_US = 100_000
+STALL_RETRY_S = 0.01
+_NAMES = ("memory", "relaxed", "durable")
+
+
+class WriterConfig(NamedTuple):
+    """How a writer commits, and what it bounds."""
+
+    commit: CommitMode = "inline"
+    inbox_max: int = 20_000
+    pool_size: int = 2
+
+
+class Held(NamedTuple):
+    """An answer that waits for its batch."""
+
+    call: Call
+    status: int
+    body: Any
+    level: int
+
+
+class Writer:
+    """The one that writes. Every method is called on the loop's thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tiers: Tiers,
+        keys: IdempotencyKeys,
+        clock: Clock,
+        config: WriterConfig,
+        loop: asyncio.AbstractEventLoop,
+        metrics: WriterMetrics,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self.engine = engine
+        self.tiers = tiers
+        self.keys = keys
+        self.clock = clock
+        self.config = config
+        self.loop = loop
+        self.metrics = metrics
+        self.draining = False
+        self.refuse_enqueues = False  # the disk is nearly full
+        self._on_failure = on_failure
+        self._inbox: deque[Call] = deque()
+        self._behind: dict[int, deque[Call]] = {}  # sink -> calls behind one that is not answered
+        self._parked: list[tuple[Call, set[ReadRequest]]] = []
+        self._answers: list[tuple[ReadRequest, Any]] = []  # of reads, for the next turn
+        self._reading: set[ReadRequest] = set()
+        self._wanted: list[ReadRequest] = []  # to start when the growing batch is written
+        self._held: list[Held] = []  # of the growing batch
+        self._undelivered: list[Any] = []
+        self._pending_keys: dict[bytes, list[Call]] = {}  # calls with a key that are not answered yet
+        self._batch = tiers.durable.new_batch()
+        self._volatile = tiers.volatile.new_batch()
+        self._unsynced_since_us = 0  # when the oldest unsynced write was made; 0: there is none
+        self._syncing = False
+        self.synced_sequence = 0  # of storage: all up to it survives a power cut
+        self._written_sequence = 0
+        self._scheduled = False
+        self._failed = False
+        self._stopped = False
+        self._idle: list[asyncio.Future[None]] = []
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0
+        self._relaxed_timer: asyncio.TimerHandle | None = None
+        self._pool = ThreadPoolExecutor(config.pool_size, "tqx-read")
+        self._sync_thread = ThreadPoolExecutor(1, "tqx-sync") if config.commit == "thread" else None
+
+    # From outside
+
+    def submit(self, call: Call) -> None:
+        """Takes a call; it is answered through its sink, always."""
+        if self._failed or self._stopped:
+            error = Draining() if self._stopped else StorageUnavailable(retry_after_s=1)
+            call.sink.on_reply(call, error.status, error, None)
+        elif len(self._inbox) >= self.config.inbox_max:
+            self.metrics.shed += 1
+            call.sink.on_reply(call, 503, Overloaded("the inbox is full", retry_after_s=1), None)
+        else:
+            self._inbox.append(call)
+            if not self._scheduled:
+                self._schedule()
+
+    def on_disconnect(self, sink: Sink) -> None:
+        """A connection is gone: what it waits for waits no longer."""
+        self.engine.drop_sink(sink)
+        sink.blocked_by = None
+        self._behind.pop(id(sink), None)
+
+    def poke(self) -> None:
+        """Makes a turn happen soon."""
+        if not self._scheduled and not self._failed:
+            self._schedule()
+
+    def _busy(self) -> bool:
+        return bool(
+            self._inbox or self._parked or self._answers or self._reading or self._held or self._syncing
+            or self._unsynced_since_us or len(self._batch) or self.engine.more
+        )  # fmt: skip
+
+    async def answer_waiters(self) -> None:
+        """Answers long polls with nothing, and returns when all that was taken is committed."""
+        self.draining = True
+        self.engine.waiters.hurry()
+        self.poke()
+        await self._settled()
+
+    async def stop(self) -> None:
+        """Commits what was taken, and takes no more."""
+        await self.answer_waiters()
+        self._stopped = True
+        self.close()
+
+    async def _settled(self) -> None:
+        while self._busy() and not self._failed:
+            future = self.loop.create_future()
+            self._idle.append(future)
+            self._sync_relaxed()
+            self.poke()
+            await asyncio.wait([future], timeout=0.05)
+
+    async def backup(self, path: Path) -> int:
+        """A consistent copy of the store in a directory that does not exist yet; returns its bytes.
+
+        Raises StorageError. What was acknowledged before the call is in it.
+        """
+        await self._settled()
+        await self.loop.run_in_executor(self._pool, write_backup, self.tiers.durable, path)
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+    def put_points(self, points: Iterable[Point], expired_before: dict[int, int]) -> None:
+        """Adds points of the metrics history to the batch that grows."""
+        for point in points:
+            self._batch.put_point(point.tier, point.at_ms, point.values)
+        for tier, before_ms in expired_before.items():
+            self._batch.drop_points(tier, before_ms)
+        self.poke()
+
+    def close(self) -> None:
+        """Lets go of timers and threads; the stores are the caller's."""
+        for timer in (self._alarm, self._relaxed_timer):
+            if timer is not None:
+                timer.cancel()
+        self._pool.shutdown(wait=True)
+        if self._sync_thread is not None:
+            self._sync_thread.shutdown(wait=True)
+
+    # The turn
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._failed or self._stopped:
+            return
+        started_us = self.clock.monotonic_us()
+        engine = self.engine
+        engine.begin(self.clock.now_ms(), (self._batch, self._volatile))
+        if self._undelivered:
+            engine.give_back(self._undelivered)
+            self._undelivered.clear()
+        if self._answers:
+            self._deliver()
+        self._drain(started_us)
+        for call, status, body, level in engine.end():
+            if status:
+                self._answer(call, status, body, level)
+            else:
+                self._apply(call)
+        self._wanted += engine.take_reads()
+        metrics = self.metrics
+        metrics.turns += 1
+        try:
+            if not self._syncing:
+                self._set_out()
+        except StorageError as error:
+            self._fail(error)
+            return
+        metrics.turn_us.record(self.clock.monotonic_us() - started_us)
+        if self._inbox or engine.more or self._answers:
+            if not self._scheduled:
+                self._schedule()
+        else:
+            self._set_alarm()
+        if self._idle and not self._busy():
+            self._wake_idle()
+
+    def _wake_idle(self) -> None:
+        waiting, self._idle = self._idle, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _drain(self, now_us: int) -> None:
+        inbox = self._inbox
+        applied = 0
+        while inbox and applied < CALLS_A_TURN:
+            call = inbox.popleft()
+            sink = call.sink
+            if sink.blocked_by is not None:
+                self._behind.setdefault(id(sink), deque()).append(call)
+                continue
+            if sink.closed:
+                continue  # nobody would read the answer; nothing is started for it
+            applied += 1
+            if call.deadline_us and now_us > call.deadline_us:
+                self._answer(call, 408, RequestTimeout("the request's time had passed before its turn"), 0)
+                continue
+            self._apply(call)
+        self.metrics.applied += applied
+
+    def _apply(self, call: Call) -> None:
+        try:
+            if call.key and self._repeats(call):
+                return
+            if is_query(call):
+                self._park(call, [Query(self.engine.core, call)])
+                return
+            if self.refuse_enqueues and call.command.scope == "produce":
+                raise StorageUnavailable("the disk is nearly full", retry_after_s=5)
+            applied = self.engine.apply(call)
+        except Need as need:
+            self._park(call, need.reads)
+        except TaskQueueError as error:
+            self._answer(call, error.status, error, self.engine.core.level or LEVEL_DURABLE)
+        else:
+            if applied is None:
+                self._wait(call)
+            else:
+                self._answer(call, applied[0], applied[1], self.engine.core.level)
+
+    def _wait(self, call: Call) -> None:
+        call.sink.blocked_by = call
+        if call.key:
+            self._pending_keys.setdefault(IdempotencyKeys.hash_of(call), [])
+
+    def _repeats(self, call: Call) -> bool:
+        """Whether a call with a key was answered by the first answer to it, or waits for that one."""
+        key_hash = IdempotencyKeys.hash_of(call)
+        answer = self.keys.find(key_hash, call)
+        if answer is not None:
+            self._hold(call, answer.status, answer.body, LEVEL_DURABLE)
+            return True
+        waiting = self._pending_keys.get(key_hash)
+        if waiting is not None and call.sink.blocked_by is not call:
+            call.sink.blocked_by = call
+            waiting.append(call)
+            return True
+        return False
+
+    def _park(self, call: Call, reads: list[ReadRequest]) -> None:
+        """A call waits for reads; later ones of its session wait behind it."""
+        again = all(read.inline for read in reads)
+        if again:
+            for read in reads:
+                self.engine.deliver(read, run_read(self.tiers, read))
+            self._apply(call)
+            return
+        self.metrics.parked += 1
+        call.sink.blocked_by = call
+        self._parked.append((call, set(reads)))
+        self._wanted += reads
+
+    def _answer(self, call: Call, status: int, body: Any, level: int) -> None:
+        if call.key and status < 300 and not isinstance(body, TaskQueueError):
+            body = msgspec.json.encode(body)
+            key_hash = IdempotencyKeys.hash_of(call)
+            self.keys.keep(self._batch, key_hash, call, status, body, self.engine.core.now_ms)
+            level = LEVEL_DURABLE
+        if call.key:
+            for repeat in self._pending_keys.pop(IdempotencyKeys.hash_of(call), ()):
+                self._unblock(repeat.sink, repeat)
+                self._inbox.appendleft(repeat)
+        self._hold(call, status, body, level)
+
+    def _hold(self, call: Call, status: int, body: Any, level: int) -> None:
+        if call.sink.blocked_by is call:
+            self._unblock(call.sink, call)
+        self._held.append(Held(call, status, body, level))
+
+    def _unblock(self, sink: Sink, call: Call) -> None:
+        sink.blocked_by = None
+        behind = self._behind.pop(id(sink), None)
+        if behind:
+            self._inbox.extendleft(reversed(behind))
+            self.poke()
+
+    # Reads
+
+    def _deliver(self) -> None:
+        answers, self._answers = self._answers, []
+        replaced: dict[ReadRequest, ReadRequest] = {}
+        landed: set[ReadRequest] = set()
+        for read, answer in answers:
+            if isinstance(read, Query):
+                read.answer = answer
+            else:
+                again = self.engine.deliver(read, answer)
+                if again is not None:
+                    replaced[read] = again
+                    self._wanted.append(again)
+                    continue
+            landed.add(read)
+        runnable: list[Call] = []
+        waiting: list[tuple[Call, set[ReadRequest]]] = []
+        for call, reads in self._parked:
+            reads = {replaced.get(read, read) for read in reads} - landed
+            if reads:
+                waiting.append((call, reads))
+            else:
+                runnable.append(call)
+        self._parked = waiting
+        for call in runnable:
+            self._apply_parked(call, landed)
+
+    def _apply_parked(self, call: Call, landed: set[ReadRequest]) -> None:
+        if call.sink.closed:
+            call.sink.blocked_by = None
+            return
+        if is_query(call):
+            query = next(read for read in landed if isinstance(read, Query) and read.call is call)
+            if isinstance(query.answer, TaskQueueError):
+                self._answer(call, query.answer.status, query.answer, LEVEL_DURABLE)
+            else:
+                self._answer(call, 200, query.answer, LEVEL_DURABLE)
+            return
+        self._apply(call)
+
+    def _start_reads(self) -> None:
+        wanted, self._wanted = self._wanted, []
+        for read in wanted:
+            if read in self._reading:
+                continue
+            if isinstance(read, Query) and read.inline_only:
+                self._read_landed(read, read.run(self.tiers))
+                continue
+            done, answer = (False, None) if isinstance(read, Query) else answer_inline(self.tiers, read)
+            self._reading.add(read)
+            if done:
+                self._read_landed(read, answer)
+            else:
+                self._pool.submit(self._run_read, read)
+
+    def _run_read(self, read: ReadRequest) -> None:
+        """On a thread of the pool."""
+        try:
+            answer = read.run(self.tiers) if isinstance(read, Query) else run_read(self.tiers, read)
+        except TaskQueueError as error:
+            answer = error
+        except Exception as error:
+            self.loop.call_soon_threadsafe(self._fail, error)
+            return
+        self.loop.call_soon_threadsafe(self._read_landed, read, answer)
+
+    def _read_landed(self, read: ReadRequest, answer: Any) -> None:
+        self._reading.discard(read)
+        self._answers.append((read, answer))
+        self.poke()
+
+    # The commit
+
+    def _set_out(self) -> None:
+        """Writes the grown batch, starts what waited for that, releases what is safe enough."""
+        batch, volatile = self._batch, self._volatile
+        wrote = len(batch)
+        if wrote:
+            started_us = self.clock.monotonic_us()
+            try:
+                self.tiers.durable.write(batch)
+            except StoreStalled:
+                self.metrics.stalls += 1
+                self.loop.call_later(STALL_RETRY_S, self.poke)
+                return
+            self.metrics.commit_us.record(self.clock.monotonic_us() - started_us)
+            self.metrics.commits += 1
+            self.metrics.rows += wrote
+            self._batch = self.tiers.durable.new_batch()
+            self._written_sequence = self.tiers.durable.sequence()
+            if not self._unsynced_since_us:
+                self._unsynced_since_us = started_us
+        if len(volatile):
+            self.tiers.volatile.write(volatile)
+            self._volatile = self.tiers.volatile.new_batch()
+        self.engine.on_batch()
+        self.engine.on_written()
+        self.keys.on_batch()
+        self.keys.on_written()
+        if self._wanted:
+            self._start_reads()
+        self._release_held()
+
+    def _release_held(self) -> None:
+        held, self._held = self._held, []
+        if not self._unsynced_since_us:
+            self._release(held)
+            return
+        late = self.clock.monotonic_us() - self._unsynced_since_us > RELAXED_MAX_US
+        if late or any(each.level == LEVEL_DURABLE for each in held):
+            self._sync(held)
+            return
+        self._release(held)
+        if self._relaxed_timer is None:
+            self._relaxed_timer = self.loop.call_later(RELAXED_SYNC_S, self._sync_relaxed)
+
+    def _sync_relaxed(self) -> None:
+        self._relaxed_timer = None
+        if self._unsynced_since_us and not self._syncing and not self._failed:
+            self._sync([])
+
+    def _sync(self, held: list[Held]) -> None:
+        started_us = self.clock.monotonic_us()
+        if self._sync_thread is not None:
+            early = [each for each in held if each.level == LEVEL_MEMORY]
+            if early:
+                self._release(early)
+                held = [each for each in held if each.level != LEVEL_MEMORY]
+            self._syncing = True
+            self._sync_thread.submit(self._sync_on_thread, held, started_us)
+            return
+        try:
+            self.tiers.durable.sync()
+        except StorageError as error:
+            self._held = held + self._held
+            self._fail(error)
+            return
+        self._synced(held, started_us)
+
+    def _sync_on_thread(self, held: list[Held], started_us: int) -> None:
+        try:
+            self.tiers.durable.sync()
+        except Exception as error:
+            self.loop.call_soon_threadsafe(self._sync_failed, held, error)
+        else:
+            self.loop.call_soon_threadsafe(self._synced_on_thread, held, started_us)
+
+    def _sync_failed(self, held: list[Held], error: Exception) -> None:
+        self._syncing = False
+        self._held = held + self._held
+        self._fail(error)
+
+    def _synced_on_thread(self, held: list[Held], started_us: int) -> None:
+        self._syncing = False
+        self._synced(held, started_us)
+        if self._failed:
+            return
+        if len(self._batch) or len(self._volatile) or self._held or self._wanted:
+            try:
+                self._set_out()
+            except StorageError as error:
+                self._fail(error)
+        if self._idle and not self._busy():
+            self._wake_idle()
+
+    def _synced(self, held: list[Held], started_us: int) -> None:
+        self.metrics.fsync_us.record(self.clock.monotonic_us() - started_us)
+        self._unsynced_since_us = 0
+        self.synced_sequence = self._written_sequence
+        self._release(held)
+        if self._idle and not self._busy():
+            self._wake_idle()
+
+    def _release(self, held: list[Held]) -> None:
+        for call, status, body, level in held:
+            durability = _NAMES[level] if call.command.method != "GET" and status < 300 else None
+            delivered = call.sink.on_reply(call, status, body, durability)
+            if not delivered and (tasks := getattr(body, "tasks", None)) and call.command.scope == "consume":
+                self._undelivered += tasks
+        if self._undelivered:
+            self.poke()
+
+    # Time and failure
+
+    def _set_alarm(self) -> None:
+        at_ms = self.engine.next_alarm_ms()
+        if at_ms is None:
+            return
+        if self._alarm is not None:
+            if self._alarm_at <= at_ms and not self._alarm.cancelled():
+                return
+            self._alarm.cancel()
+        self._alarm_at = at_ms
+        delay_s = max(0.0, (at_ms - self.clock.now_ms()) / 1000)
+        self._alarm = self.loop.call_later(min(delay_s, 60.0), self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        self.poke()
+
+    def _fail(self, error: Exception) -> None:
+        """Storage failed: what is held may or may not be there, and memory is not to be trusted."""
+        if self._failed:
+            return
+        self._failed = True
+        self.metrics.failures += 1
+        unknown = StorageUnavailable(f"storage failed: {error}", outcome="unknown", retry_after_s=1)
+        for each in self._held:
+            each.call.sink.on_reply(each.call, 503, unknown, None)
+        self._held = []
+        untouched = StorageUnavailable("storage failed before the request's turn", retry_after_s=1)
+        jobs = [job.call for job in self.engine.core.jobs.values() if job.call is not None]
+        waiting = [waiter.call for line in self.engine.waiters.by_sink.values() for waiter in line]
+        behind = [call for line in self._behind.values() for call in line]
+        repeats = [call for line in self._pending_keys.values() for call in line]
+        for call in [*jobs, *waiting, *(call for call, _ in self._parked), *self._inbox, *behind, *repeats]:
+            call.sink.blocked_by = None
+            begun = call in jobs or call.settled is not None
+            call.sink.on_reply(call, 503, unknown if begun else untouched, None)
+        self._inbox.clear()
+        self._parked.clear()
+        self._behind.clear()
+        self._wake_idle()
+        self._on_failure(error)
+
+
