@@ -370,7 +370,7 @@ def ack(core: Core, task_id: bytes, body: AckTask) -> SettledReply:
         return _answer(answer)
     status, now = task.status, core.now_ms
     status.last_nonce, status.last_answer = lease.nonce, "ack completed"
-    if body.result is not None:
+    if isinstance(body.result, msgspec.Raw):
         status.result = bytes(body.result)
     metrics = task.partition.queue.metrics
     metrics.completed += 1
@@ -476,7 +476,7 @@ def heartbeat(core: Core, task_id: bytes, body: HeartbeatTask) -> HeartbeatReply
     before, lease.expires_at = lease.expires_at, core.now_ms + length
     write = length > lease.length_ms
     lease.length_ms = max(length, lease.length_ms) if write else lease.length_ms
-    if body.progress is not None:
+    if isinstance(body.progress, msgspec.Raw):
         lease.progress = task.status.progress = bytes(body.progress)
         write = True
     if write:

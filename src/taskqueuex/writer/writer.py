@@ -11,6 +11,7 @@ say `unknown`, and all is read anew from storage. Nothing is ever rolled back by
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,8 @@ from taskqueuex.writer.queries import Query, is_query
 from taskqueuex.writer.stores import Tiers, answer_inline, run_read
 
 __all__ = ["CommitMode", "Writer", "WriterConfig"]
+
+_log = logging.getLogger("taskqueuex.writer")
 
 CommitMode = Literal["inline", "thread"]
 
@@ -96,6 +99,7 @@ class Writer:
         self._batch = tiers.durable.new_batch()
         self._volatile = tiers.volatile.new_batch()
         self._unsynced_since_us = 0  # when the oldest unsynced write was made; 0: there is none
+        self._applying: Call | None = None  # the call under way, for a failure to answer
         self._syncing = False
         self.synced_sequence = 0  # of storage: all up to it survives a power cut
         self._written_sequence = 0
@@ -198,6 +202,16 @@ class Writer:
         self._scheduled = False
         if self._failed or self._stopped:
             return
+        try:
+            self._run_turn()
+        except Exception as error:
+            # The store failed, or a mistake of ours left memory half changed: nothing of this turn
+            # was written, so what storage has is the truth, and all is read anew from it.
+            if not isinstance(error, StorageError):
+                _log.exception("a turn failed")
+            self._fail(error)
+
+    def _run_turn(self) -> None:
         started_us = self.clock.monotonic_us()
         engine = self.engine
         engine.begin(self.clock.now_ms(), (self._batch, self._volatile))
@@ -211,17 +225,15 @@ class Writer:
             if status:
                 self._answer(call, status, body, level)
             else:
-                self._apply(call)
+                call.sink.blocked_by = None
+                self._inbox.appendleft(call)
         self._wanted += engine.take_reads()
-        metrics = self.metrics
-        metrics.turns += 1
-        try:
-            if not self._syncing:
-                self._set_out()
-        except StorageError as error:
-            self._fail(error)
+        self.metrics.turns += 1
+        if not self._syncing:
+            self._set_out()
+        self.metrics.turn_us.record(self.clock.monotonic_us() - started_us)
+        if self._failed:
             return
-        metrics.turn_us.record(self.clock.monotonic_us() - started_us)
         if self._inbox or engine.more or self._answers:
             if not self._scheduled:
                 self._schedule()
@@ -255,6 +267,7 @@ class Writer:
         self.metrics.applied += applied
 
     def _apply(self, call: Call) -> None:
+        self._applying = call
         try:
             if call.key and self._repeats(call):
                 return
@@ -273,6 +286,7 @@ class Writer:
                 self._wait(call)
             else:
                 self._answer(call, applied[0], applied[1], self.engine.core.level)
+        self._applying = None
 
     def _wait(self, call: Call) -> None:
         call.sink.blocked_by = call
@@ -538,6 +552,8 @@ class Writer:
         self._failed = True
         self.metrics.failures += 1
         unknown = StorageUnavailable(f"storage failed: {error}", outcome="unknown", retry_after_s=1)
+        if self._applying is not None:
+            self._applying.sink.on_reply(self._applying, 503, unknown, None)
         for each in self._held:
             each.call.sink.on_reply(each.call, 503, unknown, None)
         self._held = []
