@@ -62,10 +62,15 @@ Tags = Annotated[
 Meta = Annotated[dict[str, str], msgspec.Meta(max_length=limits.META_MAX)]
 
 
+def _null() -> msgspec.Raw:
+    # A factory, because a schema cannot show a Raw as a default.
+    return msgspec.Raw(b"null")
+
+
 class EnqueueTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
     """A task to do."""
 
-    payload: msgspec.Raw = msgspec.Raw(b"null")
+    payload: msgspec.Raw = msgspec.field(default_factory=_null)
     name: Label = ""
     priority: Priority = 0
     group: Label | None = None

@@ -19,7 +19,7 @@ import asyncio
 import logging
 from collections import deque
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.table import Command
@@ -100,13 +100,13 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport is no subclass of asyncio.Transport, and has all that is used here.
-        self._transport = transport
-        self._write = transport.write
+        self._transport = cast(asyncio.Transport, transport)
+        self._write = self._transport.write
         if self._hub.enter(self):
             self.closed = False
             return
-        transport.write(error_response(Overloaded("Too many connections", retry_after_s=1.0)))
-        transport.close()
+        self._write(error_response(Overloaded("Too many connections", retry_after_s=1.0)))
+        self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.closed:
