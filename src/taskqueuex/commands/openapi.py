@@ -37,7 +37,7 @@ def document(version: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for command in COMMANDS.values():
         paths.setdefault(command.path, {})[command.method.lower()] = _operation(command, schemas)
-    return {
+    described = {
         "openapi": "3.1.0",
         "info": {
             "title": "TaskQueueX",
@@ -55,6 +55,9 @@ def document(version: str) -> dict[str, Any]:
             "responses": {str(status): _problem_response(status) for status in _problem_statuses()},
         },
     }
+    # There and back, so that what is in it is what JSON knows (a tuple among the defaults is not).
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(described))
+    return plain
 
 
 _DESCRIPTION = """\
