@@ -133,7 +133,7 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     settings = [
         *_of_file(file, problems),
         *_of_environment(environ, problems),
-        *(_Setting(name, value, f"--{name}") for name, value in flags.items() if value is not None),
+        *(_Setting(name, value, _flag(name)) for name, value in flags.items() if value is not None),
     ]
     values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     for setting in settings:
@@ -141,6 +141,12 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     if problems:
         raise ConfigError(problems)
     return NodeConfig(**{name: section(**values[name]) for name, section in _SECTIONS.items()})
+
+
+def _flag(name: str) -> str:
+    """What a setting is called on the command line."""
+    section, _, key = name.partition(".")
+    return "--" + (f"log-{key}" if section == "log" else key).replace("_", "-")
 
 
 def _of_file(file: Path | None, problems: list[str]) -> list[_Setting]:

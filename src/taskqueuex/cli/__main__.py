@@ -1,0 +1,5 @@
+"""`python -m taskqueuex.cli`."""
+
+from taskqueuex.cli import main
+
+main()

@@ -1,0 +1,84 @@
+"""Calls to the server, built from the command table: method, path and query come from its rows."""
+
+import http.client
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from taskqueuex.cli.failures import USAGE, ApiError, Failure, Unreachable
+from taskqueuex.commands import command
+
+__all__ = ["DEFAULT_SERVER", "Client"]
+
+DEFAULT_SERVER = "http://127.0.0.1:7470"
+
+
+class Client:
+    """One server. `timeout_s` is how long an answer may take, beside what the call itself waits."""
+
+    def __init__(self, server: str, timeout_s: float = 30.0) -> None:
+        text = server if "://" in server else f"http://{server}"
+        parts = urllib.parse.urlsplit(text)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+            raise Failure(f"{server!r} is not the URL of a server, such as {DEFAULT_SERVER}", USAGE)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self.url = f"{parts.scheme}://{parts.netloc}"
+        self._connection = kind(parts.hostname, port, timeout=timeout_s)
+
+    def call(
+        self,
+        name: str,
+        target: str = "",
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The body of the answer to a call of the table, as sent.
+
+        Entries of `query` that are None are left out. Raises ApiError, Unreachable.
+        """
+        row = command(name)
+        parameter = urllib.parse.quote(target, safe="")
+        path = row.path.replace("{queue}", parameter).replace("{id}", parameter)
+        given = {key: value for key, value in (query or {}).items() if value is not None}
+        if given:
+            path += "?" + urllib.parse.urlencode(given)
+        sent = {"Accept": "application/json", **(headers or {})}
+        content = None
+        if body is not None:
+            content = msgspec.json.encode(body)
+            sent["Content-Type"] = "application/json"
+        status, answer = self._exchange(row.method, path, content, sent)
+        if status >= 400:
+            raise ApiError(status, _problem(answer))
+        return answer
+
+    def ask(self, name: str, target: str = "", **more: Any) -> Any:
+        """As `call`, decoded."""
+        return msgspec.json.decode(self.call(name, target, **more))
+
+    def _exchange(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        try:
+            self._connection.request(method, path, content, dict(headers))
+            response = self._connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise Unreachable(f"no answer from {self.url}: {reason}") from error
+
+
+def _problem(answer: bytes) -> dict[str, Any]:
+    try:
+        problem = msgspec.json.decode(answer)
+    except msgspec.DecodeError:
+        problem = None
+    return problem if isinstance(problem, dict) else {}
