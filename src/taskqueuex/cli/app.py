@@ -120,7 +120,9 @@ def _run(arguments: list[str]) -> int:
         return failure.exit_code
     except typer.Abort:
         return INTERRUPTED
-    except BrokenPipeError:
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):  # which typer ends with
+            raise
         _drop_output()
         return PIPE_CLOSED
     except typer.TyperException as error:
@@ -143,4 +145,4 @@ def _wrong_usage(error: Any) -> int:
 def _drop_output() -> None:
     """Nobody reads: keep the interpreter from complaining of it at exit."""
     with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

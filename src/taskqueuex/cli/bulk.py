@@ -46,11 +46,15 @@ def act(tqx: Terminal, action: str, wanted: dict[str, Any], dry_run: bool, yes: 
     if dry_run or not yes:
         counted = tqx.client.ask("bulk", body={**body, "dry_run": True})
         if dry_run:
-            _say(tqx, counted, f"{counted['matched']} tasks match; nothing was changed")
+            _say(tqx, counted, f"{_tasks(counted['matched'])} would be touched; nothing was changed")
             return
-        tqx.confirm(f"{action.capitalize()} {counted['matched']} tasks?", yes)
+        tqx.confirm(f"{action.capitalize()} {_tasks(counted['matched'])}?", yes)
     answer = tqx.client.ask("bulk", body=body)
     _say(tqx, answer, f"{answer['changed']} of {answer['matched']} changed")
+
+
+def _tasks(number: int) -> str:
+    return "1 task" if number == 1 else f"{number} tasks"
 
 
 def _say(tqx: Terminal, answer: Any, text: str) -> None:

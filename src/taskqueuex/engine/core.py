@@ -15,7 +15,7 @@ so that nothing changed meanwhile is missed.
 """
 
 import heapq
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Final
@@ -35,7 +35,7 @@ from taskqueuex.model.ids import SLOTS, IdGenerator, format_id
 from taskqueuex.model.jobs import WorkflowRecord
 from taskqueuex.model.place import DURABLE, VOLATILE, Place
 from taskqueuex.model.queue import PartitionRecord, QueueConfig, QueueRecord, layout_of
-from taskqueuex.model.reads import ReadChildren, ReadGroup, ReadIndex, ReadRequest, ReadTasks, ReadUnique
+from taskqueuex.model.reads import ReadChildren, ReadGroup, ReadIndex, ReadLater, ReadRequest, ReadTasks, ReadUnique
 from taskqueuex.model.rows import AGE, DUE, GWAIT, ORDER, Batch, EndedRow, StoredTask
 from taskqueuex.model.states import (
     BLOCKED,
@@ -65,6 +65,8 @@ __all__ = [
 LEVEL_MEMORY, LEVEL_RELAXED, LEVEL_DURABLE = 0, 1, 2
 DURABILITY_LEVELS = {"memory": LEVEL_MEMORY, "relaxed": LEVEL_RELAXED, "durable": LEVEL_DURABLE}
 
+RESORT_COUNTS = b"counts"  # Partition.resort: groups are being counted, nothing may change
+RESORT_MOVES = b"moves"  # rows move from one generation to the next, no ready task may change
 HISTORY_MAX = 60
 ERRORS_MAX = 10
 TOMBSTONE_MS = 60_000
@@ -113,7 +115,7 @@ class Partition:
         self.discipline, self.grouped, self.aged = layout_of(queue.config)
         self.ready = Window(width, record.order_count, record.ready_bound)
         self.timers = Window(width, record.due_count, record.timer_bound)
-        self.age: Window | None = Window(64, self.counts[READY]) if self.aged else None
+        self.age: Window | None = Window(64, record.age_count) if self.aged else None
         self.groups: dict[bytes, Group] = {}
         self.unsettled: dict[bytes, Group] = {}  # groups whose head is not known before a refill
         self.turn = record.turn
@@ -124,6 +126,10 @@ class Partition:
         self.ended_entered = [0, 0, 0, 0]  # and the lowest forget_at that entered, per terminal state
         self.resort = record.resort
         self.resort_layout = record.resort_layout
+        if self.resort:
+            self.ready.close()
+            if self.age is not None:
+                self.age.close()
         self.alarm_at = NEVER  # the earliest alarm that is set for the timers
         self.forget_alarm_at = NEVER
         self.dirty = False
@@ -145,6 +151,7 @@ class Partition:
             last_id=self.last_id,
             order_count=len(self.ready),
             due_count=len(self.timers),
+            age_count=len(self.age) if self.age is not None else 0,
             ready_bound=self.ready.lower_bound(),
             timer_bound=self.timers.lower_bound(),
             forget_bounds=self.forget_bounds,
@@ -218,7 +225,9 @@ class Core:
         self.next_number = 1
         self.tasks: dict[bytes, Task] = {}
         self.recent: OrderedDict[bytes, Task] = OrderedDict()
-        self.missing: set[bytes] = set()  # ids that storage does not have; for this turn
+        self.kept = 0  # tasks that were read for this turn
+        self._kept_lately: deque[int] = deque(maxlen=8)  # and for each of the last turns
+        self.missing: set[bytes] = set()  # ids that storage does not have (and never will: ids are ours to make)
         self.leases: dict[bytes, LeaseRecord] = {}
         self.lease_alarms: list[tuple[int, bytes, int]] = []  # heap of (when to look, id, attempt)
         self.alarms: list[tuple[int, int, str, Any]] = []  # heap of (at, tie, kind, subject)
@@ -262,7 +271,13 @@ class Core:
         return task
 
     def prepare(self, task: Task) -> None:
-        """Raises Need unless all is in memory that a change of the task's state touches."""
+        """Raises Need unless all is in memory that a change of the task's state touches.
+
+        While a partition is re-sorted, no ready task of it may change: its rows are on their way.
+        """
+        resort = task.partition.resort
+        if resort and (resort == RESORT_COUNTS or task.status.state == READY):
+            raise Need([ReadLater()])
         self.group_of(task.partition, task.record)
         if task.status.successor_of:
             self.require([task.status.successor_of])
@@ -325,12 +340,25 @@ class Core:
             self.tasks[task_id] = task
         else:
             self._remember(task)
+            self.kept += 1
+
+    def trim(self) -> None:
+        """Cuts `recent` back to its size, sparing what was read for this turn and the last few.
+
+        A command may need several reads one after the other; what the first brought must still be
+        there when the last arrives.
+        """
+        kept_lately = self._kept_lately
+        kept_lately.append(self.kept)
+        self.kept = 0
+        size = self.recent_max + sum(kept_lately)
+        while len(self.recent) > size:
+            self.recent.popitem(last=False)
+        if len(self.missing) > size:
+            self.missing.clear()
 
     def _remember(self, task: Task) -> None:
-        recent = self.recent
-        recent[task.id] = task
-        if len(recent) > self.recent_max:
-            recent.popitem(last=False)
+        self.recent[task.id] = task  # trimmed at the end of the turn, so that what was read for it is there
 
     def forget_task(self, task: Task) -> None:
         """Drops a task from memory; its rows are the caller's business."""
@@ -386,18 +414,18 @@ class Core:
         self.add_partitions(queue)
 
     def relayout(self, partition: Partition) -> None:
-        """Takes the layout of the queue's settings; the partition has no task that waits or runs."""
+        """Takes the layout of the queue's settings: new windows, in a new generation of order rows."""
+        for group in partition.groups.values():
+            self.evict(partition, group.window.peek(group.window.hot_count))
+            self.dirty_groups.pop((partition.place.number, group.hash), None)
+        self.evict(partition, partition.ready.peek(partition.ready.hot_count))
+        partition.place = partition.place.at_generation(partition.place.generation + 1)
         partition.discipline, partition.grouped, partition.aged = layout_of(partition.queue.config)
+        partition.ready = Window(self.hot_width)
         partition.age = Window(64) if partition.aged else None
         partition.groups.clear()
+        partition.unsettled.clear()
         self.mark(partition)
-
-    def refresh_limits(self, queue: Queue) -> None:
-        """A changed limit of groups lets some run that could not, or stops others."""
-        for partition in queue.partitions:
-            if partition.grouped:
-                for group in list(partition.groups.values()):
-                    self.refresh_head(partition, group)
 
     def pick_partition(self, queue: Queue, group: str, unique_key: str, index: int) -> Partition:
         """Where a task goes: by its group, else by its unique key, else in turn."""
@@ -607,9 +635,8 @@ class Core:
         state = status.state
         self.mark(partition)
         if state == READY:
-            if self._enter_ready(task):
-                self.recent.pop(task.id, None)
-                return
+            self._enter_ready(task)
+            return
         elif state == RUNNING:
             self._enter_running(task)
             return
@@ -622,6 +649,9 @@ class Core:
         if state < COMPLETED and task.record.expires_at:
             self._enter_timer(partition, _due_key(task.record.expires_at, task.id, KIND_EXPIRE))
         self.tasks.pop(task.id, None)
+        if state >= COMPLETED and len(self.recent) >= self.recent_max:
+            self.recent.pop(task.id, None)  # ends come in masses; they must not drive out what was read
+            return
         self._cool(task)
         self._remember(task)
 
@@ -647,7 +677,14 @@ class Core:
         if state < COMPLETED and task.record.expires_at:
             self._leave_timer(partition, _due_key(task.record.expires_at, task.id, KIND_EXPIRE))
 
-    def _enter_ready(self, task: Task) -> bool:
+    def _enter_ready(self, task: Task) -> None:
+        record = task.record
+        if record.expires_at:
+            self._enter_timer(task.partition, _due_key(record.expires_at, task.id, KIND_EXPIRE))
+        self.enter_order(task)
+
+    def enter_order(self, task: Task) -> None:
+        """Gives a ready task its place in the order, and keeps it in memory if that is near the front."""
         partition, record = task.partition, task.record
         place = partition.place
         batch = self.batches[place.tier]
@@ -656,8 +693,6 @@ class Core:
         if partition.age is not None:
             partition.age.enter(task.id)
             batch.put_index(place, AGE, task.id)
-        if record.expires_at:
-            self._enter_timer(partition, _due_key(record.expires_at, task.id, KIND_EXPIRE))
         group = self.group_of(partition, record)
         if group is None:
             window = partition.ready
@@ -666,11 +701,11 @@ class Core:
             window = group.window
             batch.put_index(place, GWAIT, group.hash + key)
         evicted = window.enter(key)
-        hot = window.is_hot(key)
-        if hot:
+        if window.is_hot(key):
             if record.payload is not None and len(record.payload) > _PAYLOAD_HOT_MAX:
                 record.payload = None
             self.tasks[task.id] = task
+            self.recent.pop(task.id, None)
         else:
             self.tasks.pop(task.id, None)
             self._cool(task)
@@ -679,7 +714,6 @@ class Core:
             self.evict(partition, evicted)
         if group is not None:
             self._join(partition, group, record)
-        return hot
 
     def _join(self, partition: Partition, group: Group, record: TaskRecord) -> None:
         """One more task of a group waits; a group that was empty rejoins last."""
@@ -722,6 +756,7 @@ class Core:
             record.payload = None
         partition.queue.running += 1
         self.tasks[task.id] = task
+        self.recent.pop(task.id, None)
         self._count_group(task, running=1)
 
     def _leave_running(self, task: Task) -> None:
@@ -757,6 +792,7 @@ class Core:
         status.forget_at = forget_at
         name_hash = hash16(task.record.name) if task.record.name else b""
         row = EndedRow(forget_at, task.id, name_hash, status.has_children, task.record.workflow)
+        self.mark(partition)
         self.batches[place.tier].put_ended(place, status.state, row)
         bounds, which = partition.forget_bounds, status.state - COMPLETED
         if not bounds[which] or forget_at < bounds[which]:
@@ -899,7 +935,7 @@ def _due_key(due_ms: int, task_id: bytes, kind: bytes) -> bytes:
 def _overlay(status: TaskStatus, lease: LeaseRecord) -> None:
     """What a lease adds to the row of a task: the row was written before it was leased."""
     history = status.history
-    if not history or history[-1].event != "leased" or history[-1].attempt != lease.attempt:
+    if not any(event.event == "leased" and event.attempt == lease.attempt for event in history):
         history.append(HistoryRecord(lease.leased_at, "leased", lease.attempt, lease.worker))
     status.state = RUNNING
     status.attempt = lease.attempt

@@ -93,6 +93,9 @@ def release_children(core: Core, parent: Task, outcome: str) -> None:
         else:
             for child, edge in zip(children, list(edges.values()), strict=True):
                 _resolve(core, parent.partition, parent.id, child, edge, outcome)
+            if outcome == DELETED:
+                _drop_edges(core, parent.partition, parent.id, list(edges))
+                del core.edges[parent.id]
             return
     core.edges.pop(parent.id, None)
     record = JobRecord("release", core.now_ms, subject=parent.id, queue=parent.partition.queue.name, action=outcome)
@@ -118,12 +121,20 @@ def step_release(core: Core, job: Job) -> None:
     for child, edge in children:
         if child is not None:
             _resolve(core, queue.partitions[0], record.subject, child, edge, record.action)
+    if record.action == DELETED:
+        _drop_edges(core, queue.partitions[0], record.subject, ids)
     job.page = None
     if len(page) < PAGE:
         finish_job(core, job)
     else:
         record.cursor = ids[-1] + b"\0"
         save_job(core, job)
+
+
+def _drop_edges(core: Core, partition: Partition, parent_id: bytes, children: list[bytes]) -> None:
+    place = partition.place
+    for child_id in children:
+        core.batches[place.tier].delete_dependency(place, parent_id, child_id)
 
 
 def _resolve(
@@ -179,9 +190,7 @@ def step_forget(core: Core, job: Job) -> None:
         core.postpone_forgetting(parent)
         finish_job(core, job)
         return
-    place = parent.partition.place
-    for child_id in ids:
-        core.batches[place.tier].delete_dependency(place, parent.id, child_id)
+    _drop_edges(core, parent.partition, parent.id, ids)
     job.page = None
     if len(page) < PAGE:
         core.erase_ended(parent)

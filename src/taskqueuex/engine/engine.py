@@ -56,6 +56,7 @@ _STEPS: dict[str, Callable[[Core, Job], None]] = {
     "sweep": sweeps.step_sweep,
     "drop": sweeps.step_drop,
     "resort": resort.step_resort,
+    "regroup": resort.step_regroup,
 }
 
 Applied = tuple[int, Any] | None
@@ -175,7 +176,7 @@ class Engine:
             else:
                 batch.put_group(partition.place, group.hash, group.record)
         core.dirty_groups.clear()
-        core.missing.clear()
+        core.trim()
         core.children.clear()
         core.unique_read.clear()
 
@@ -210,7 +211,7 @@ class Engine:
         again: ReadRequest | None = None
         if isinstance(read, ReadTasks):
             again = core.take_tasks(read, answer)
-        elif isinstance(read, ReadIndex):
+        elif isinstance(read, ReadIndex) and not isinstance(read.owner, Job):
             self._refill(read, *answer)
         elif isinstance(read, ReadUnique):
             core.unique_read[read.place.number, read.key_hash] = answer
@@ -253,6 +254,11 @@ class Engine:
         partition, window, group = read.owner
         if core.partitions.get(partition.place.number) is not partition:
             return
+        current = partition.groups.get(group.hash) is group if group is not None else (
+            window is partition.ready or window is partition.timers or window is partition.age
+        )  # fmt: skip
+        if not current:
+            return  # a re-sort has replaced it
         cut = len(read.prefix)
         keys = [key[cut:] for key in keys] if cut else keys
         touched = window.touched
@@ -392,7 +398,7 @@ class Engine:
         core.queues[record.name] = queue
         for index, (place, row) in enumerate(places):
             row = row or PartitionRecord(record.name)
-            place.generation = row.generation
+            place = place.at_generation(row.generation)
             partition = Partition(queue, index, place, row, core.hot_width)
             queue.partitions.append(partition)
             core.partitions[place.number] = partition

@@ -19,13 +19,14 @@ from taskqueuex.commands.produce import (
     WorkflowReply,
 )
 from taskqueuex.engine import dependencies
-from taskqueuex.engine.core import LEVEL_DURABLE, Core, Partition, Queue, Task
+from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Partition, Queue, Task, hash16
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.errors import Conflict, Cycle, Invalid, QueueFull, TaskQueueError
 from taskqueuex.model.ids import format_id, parse_id, slot_of
 from taskqueuex.model.jobs import WorkflowRecord
 from taskqueuex.model.place import DURABLE
 from taskqueuex.model.queue import Backoff, QueueConfig
+from taskqueuex.model.reads import ReadLater
 from taskqueuex.model.states import (
     BLOCKED,
     CANCELLED,
@@ -318,10 +319,10 @@ def _reserve(core: Core, partition: Partition, count: int) -> None:
 
 def _victims(core: Core, partition: Partition, count: int) -> list[Task]:
     """The `count` ready tasks of lowest sequence; raises Need."""
-    from taskqueuex.engine.core import Need
-
     if count <= 0:
         return []
+    if partition.resort:
+        raise Need([ReadLater()])
     window = partition.ready if partition.age is None else partition.age
     if window.hot_count < count and window.cold:
         window.width = max(window.width, count)
@@ -381,8 +382,6 @@ def _replace(core: Core, task: Task, plan: Plan) -> Task:
 
 
 def _rename(core: Core, task: Task, name: str) -> None:
-    from taskqueuex.engine.core import hash16
-
     place = task.partition.place
     batch = core.batches[place.tier]
     if task.record.name:

@@ -47,16 +47,19 @@ def put_queue(core: Core, call: Call) -> tuple[int, QueueView]:
     old = queue.config
     tier_changes = (DURABILITY_LEVELS[config.durability] == LEVEL_MEMORY) != (queue.level == LEVEL_MEMORY)
     layout_changes = layout_of(config) != layout_of(old)
-    if layout_changes:
-        resort.prepare(core, queue)
+    limits_change = (config.ordered_groups, config.max_running_per_group) != (
+        old.ordered_groups,
+        old.max_running_per_group,
+    )
     if old.rate_limit != config.rate_limit:
         queue.tokens, queue.tokens_at = -1.0, 0
     queue.configure(config)
     if tier_changes or config.partitions != old.partitions:
         core.replace_partitions(queue)
     elif layout_changes:
-        resort.begin(core, queue)
-    core.refresh_limits(queue)
+        resort.begin(core, queue, layout_of(old))
+    elif limits_change:
+        resort.begin_regroup(core, queue)
     core.batches[DURABLE].put_queue(queue.to_record())
     core.woken[queue.name] = None
     return 200, queue_view(core, queue)

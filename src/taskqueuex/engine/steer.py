@@ -182,10 +182,9 @@ def delete(core: Core, task: Task) -> None:
         raise Conflict("the task is running; cancel or kill it first")
     if task.status.state < COMPLETED:
         core.move(task, CANCELLED, reason="deleted")
-        core.ended.remove(task)
-        core.on_deleted(task)
     if task.status.has_children:
         dependencies.release_children(core, task, dependencies.DELETED)
+        task.status.has_children = False
     core.erase_ended(task)
 
 

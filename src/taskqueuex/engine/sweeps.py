@@ -16,7 +16,7 @@ from taskqueuex.errors import Conflict, Invalid
 from taskqueuex.model.ids import parse_id
 from taskqueuex.model.jobs import JobRecord
 from taskqueuex.model.place import DURABLE, Place
-from taskqueuex.model.reads import ReadFilter, TaskFilter
+from taskqueuex.model.reads import ReadFilter, ReadLater, TaskFilter
 from taskqueuex.model.states import STATE_NUMBERS
 
 __all__ = ["bulk", "cancel_workflow", "start_sweep", "step_drop", "step_sweep", "task_filter"]
@@ -91,6 +91,8 @@ def step_sweep(core: Core, job: Job) -> None:
     """One slice."""
     record = job.record
     if job.page is None:
+        if any(queue.resorting for queue in core.queues.values()):
+            raise Need([ReadLater()])  # the rows to page through are on their way
         wanted = task_filter(core, record.filter or {}, record.until)
         raise Need([job.ask(ReadFilter(job, wanted, record.cursor, PAGE))])
     found, cursor, _ = job.page

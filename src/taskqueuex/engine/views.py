@@ -93,7 +93,8 @@ def task_history(core: Core, call: Call) -> tuple[int, list[HistoryEvent]]:
 
 def task_why(core: Core, call: Call) -> tuple[int, WhyReply]:
     """GET /v1/tasks/{id}/why."""
-    task = visible(core, core.find_to_change(parse_id(call.target)))
+    task = visible(core, core.find(parse_id(call.target)))
+    core.group_of(task.partition, task.record)
     status = task.status
     reasons: list[WhyReason] = []
     if status.state == SCHEDULED:

@@ -111,6 +111,11 @@ class Window:
         del self.hot[: self._head]
         self._head = 0
 
+    def close(self) -> None:
+        """Makes every key cold: nothing is served from the window before its next refill."""
+        self.cold = len(self)
+        self.hot, self._head, self.border = [], 0, b""
+
     def wants_refill(self) -> bool:
         """Whether it is time to ask."""
         return self.cold > 0 and self.asked is None and len(self.hot) - self._head < self.width // 2

@@ -93,6 +93,7 @@ class PartitionRecord(msgspec.Struct, array_like=True, gc=False):
     last_id: bytes = b""  # the greatest id made here
     order_count: int = 0  # order rows: the ready tasks, or where groups count the heads of groups
     due_count: int = 0  # due rows
+    age_count: int = 0  # age rows
     ready_bound: bytes = b""  # no order row of this generation lies below
     timer_bound: bytes = b""  # no due row lies below
     forget_bounds: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0, 0])  # per terminal state

@@ -16,7 +16,9 @@ __all__ = [
     "ReadEnded",
     "ReadFilter",
     "ReadGroup",
+    "ReadGroups",
     "ReadIndex",
+    "ReadLater",
     "ReadRequest",
     "ReadTasks",
     "ReadUnique",
@@ -34,6 +36,15 @@ class ReadRequest:
 
     def __init__(self, owner: Any = None) -> None:
         self.owner = owner  # whatever the engine wants to find again with the answer
+
+
+class ReadLater(ReadRequest):
+    """Reads nothing: whoever needs it is tried again in some milliseconds. Answer: None."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__()
 
 
 class ReadTasks(ReadRequest):
@@ -97,6 +108,18 @@ class ReadGroup(ReadRequest):
         self.place = place
         self.group_hash = group_hash
         self.name = name
+
+
+class ReadGroups(ReadRequest):
+    """Hashes of a partition's groups from `start` on. Answer: list of hashes."""
+
+    __slots__ = ("limit", "place", "start")
+
+    def __init__(self, place: Place, start: bytes, limit: int) -> None:
+        super().__init__()
+        self.place = place
+        self.start = start
+        self.limit = limit
 
 
 class ReadChildren(ReadRequest):

@@ -46,6 +46,7 @@ class RequestReader:
     __slots__ = (
         "_chunked",
         "_clock",
+        "_completed",
         "_config",
         "_content_length",
         "_expects",
@@ -80,6 +81,7 @@ class RequestReader:
         self._on_expect = on_expect
         self._parser = httptools.HttpRequestParser(self)
         self._in_head = False
+        self._completed = False  # one was, in the bytes now fed
         self.in_request = False  # one has begun and is not complete
         self.received_us = 0  # monotonic, when the head was complete
 
@@ -87,7 +89,7 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Takes bytes of the stream; raises StreamBroken."""
-        was_in_head = self._in_head
+        self._completed = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -97,7 +99,7 @@ class RequestReader:
                 self.feed(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             raise StreamBroken(_reason(error)) from error.__context__
-        if self._in_head and was_in_head:
+        if self._in_head and not self._completed:
             self._count_open_head(len(data))
 
     def method(self) -> bytes:
@@ -179,6 +181,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         self.in_request = False
+        self._completed = True
         if self._parts is not None:
             self.body = bytes(self._parts)
             self._parts = None

@@ -279,6 +279,8 @@ class Session(asyncio.Protocol):
         """See `Sink`."""
         if self.closed:
             return False
+        if call.answer is not None:  # a writer that fails may answer what it has answered already
+            return False
         hub = self._hub
         calls = self._calls
         if hub.draining and self._last is None and calls[-1] is call and not self._reader.in_request:
@@ -290,8 +292,8 @@ class Session(asyncio.Protocol):
             answer = hub.replies.response(status, body, durability, connection)
         hub.metrics.requests[call.command.name][status // 100] += 1
         hub.metrics.request_time.record(hub.clock.monotonic_us() - call.received_us)
+        call.answer = answer
         if calls[0] is not call:
-            call.answer = answer
             return True
         calls.popleft()
         self._send(answer)

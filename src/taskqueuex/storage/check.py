@@ -53,9 +53,8 @@ class _Partition:
 
     def __init__(self, queue: QueueRecord, place: Place, record: PartitionRecord | None) -> None:
         self.queue = queue
-        self.place = place
         self.record = record or PartitionRecord(queue.name)
-        place.generation = self.record.generation
+        self.place = place.at_generation(self.record.generation)
         self.layout = layout_of(queue.config)
         self.counts = [0] * STATES
         self.tasks: dict[bytes, StoredTask] = {}

@@ -7,7 +7,7 @@
     order   slot Q G 'o' rank id | 'g' group rank id | slot Q 0 'd' due id kind | 'a' id
     ended   slot Q state forget_at id                      name hash, flags, workflow
             slot Q 255 name hash id                        (the name index)
-    other   slot 'u' Q hash | slot 'c' parent child | slot 'r' Q hash | slot 'p' Q
+    other   slot 'u' Q hash | slot 'c' parent child | slot 'r' Q G hash | slot 'p' Q
             and under slot 0xffff: 'q' name, 'j' job, 'w' workflow, 'x' workflow task,
             'i' segment hash, 'm' name, 't' tier at
 
@@ -103,7 +103,7 @@ class _Keys:
         )
         self.ended = slot + number
         self.unique = slot + b"u" + number
-        self.groups = slot + b"r" + number
+        self.groups = slot + b"r" + number + place.generation.to_bytes(4, "big")
         self.partition = slot + b"p" + number
 
 

@@ -90,7 +90,7 @@ class Simulator:
         self.wanted: list[ReadRequest] = []  # wait for the batch that grows
         self.startable: list[ReadRequest] = []  # may run
         self.answers: list[tuple[ReadRequest, Any]] = []  # have run, and have not arrived
-        self.known: set[int] = set()
+        self.known: set[ReadRequest] = set()
         self.held: list[SimulatedCall] = []  # answered, and not committed
 
     # What a test does
@@ -124,7 +124,9 @@ class Simulator:
             self.read_all()
             if not self.busy():
                 return
-        raise AssertionError("it never comes to rest")
+        reasons = {name: getattr(self, name) for name in ("inbox", "parked", "wanted", "startable", "answers")}
+        core, alarm = self.engine.core, self.engine.next_alarm_ms()
+        raise AssertionError(f"it never comes to rest: {reasons}, {core.jobs}, {alarm}, {core.alarms[:3]}")
 
     def busy(self) -> bool:
         """Whether another turn would do something."""
@@ -212,8 +214,8 @@ class Simulator:
         self.engine.on_written()
         self.held.clear()
         for read in self.wanted:
-            if id(read) not in self.known:
-                self.known.add(id(read))
+            if read not in self.known:
+                self.known.add(read)
                 self.startable.append(read)
         self.wanted.clear()
 

@@ -8,7 +8,9 @@ from taskqueuex.model.reads import (
     ReadEnded,
     ReadFilter,
     ReadGroup,
+    ReadGroups,
     ReadIndex,
+    ReadLater,
     ReadRequest,
     ReadTasks,
     ReadUnique,
@@ -76,6 +78,10 @@ def run_read(tiers: Tiers, read: ReadRequest) -> Any:
         return tiers.of(read.place).get_unique(read.place, read.key_hash)
     if isinstance(read, ReadGroup):
         return tiers.of(read.place).get_group(read.place, read.group_hash)
+    if isinstance(read, ReadLater):
+        return None
+    if isinstance(read, ReadGroups):
+        return [key for key, _ in tiers.of(read.place).scan_groups(read.place, read.start, read.limit)]
     if isinstance(read, ReadEnded):
         return tiers.of(read.place).scan_ended(read.place, read.state, read.start, read.limit)
     if isinstance(read, ReadFilter):

@@ -24,7 +24,7 @@ from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Call, Sink
 from taskqueuex.engine import LEVEL_DURABLE, LEVEL_MEMORY, Engine, Need
 from taskqueuex.errors import Draining, Overloaded, RequestTimeout, StorageUnavailable, TaskQueueError
-from taskqueuex.model.reads import ReadRequest
+from taskqueuex.model.reads import ReadLater, ReadRequest
 from taskqueuex.storage import StorageError, StoreStalled
 from taskqueuex.storage.maintenance import write_backup
 from taskqueuex.telemetry import Point
@@ -43,6 +43,7 @@ CALLS_A_TURN = 1_000
 RELAXED_SYNC_S = 0.05
 RELAXED_MAX_US = 100_000
 STALL_RETRY_S = 0.01
+LATER_S = 0.005
 _NAMES = ("memory", "relaxed", "durable")
 
 
@@ -387,8 +388,12 @@ class Writer:
 
     def _start_reads(self) -> None:
         wanted, self._wanted = self._wanted, []
-        for read in wanted:
+        for read in dict.fromkeys(wanted):
             if read in self._reading:
+                continue
+            if isinstance(read, ReadLater):
+                self._reading.add(read)
+                self.loop.call_later(LATER_S, self._read_landed, read, None)
                 continue
             if isinstance(read, Query) and read.inline_only:
                 self._read_landed(read, read.run(self.tiers))
