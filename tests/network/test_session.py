@@ -261,3 +261,17 @@ def test_requests_are_counted_and_timed(running, wire):
     assert metrics.requests_total == metrics.request_time.count == 2
     assert (metrics.connections, metrics.connections_total) == (1, 1)
     assert metrics.bytes_in > 100 and metrics.bytes_out > 100
+
+
+def test_a_call_is_answered_once(wire, app, encode):
+    app.holds = True
+    wire.send(encode("POST", ENQUEUE, {}) * 2)
+    first, second = app.next_call(), app.next_call()
+    assert app.reply(second, body=b"2")
+    assert app.reply(second, status=503) is False
+    assert app.reply(first, body=b"1")
+    assert app.reply(first, status=503) is False
+    assert [wire.receive().body, wire.receive().body] == [b"1", b"2"]
+    wire.send(encode("POST", ENQUEUE, {}))
+    app.reply(app.next_call(), body=b"3")
+    assert wire.receive().body == b"3"

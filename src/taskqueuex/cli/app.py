@@ -69,7 +69,8 @@ def asks_server(group: typer.Typer, name: str) -> Callable[[Callable[..., None]]
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def command(context: typer.Context, server: str | None, output: str | None, **given: Any) -> None:
-            function(_terminal(context, server, output), **given)
+            with contextlib.closing(_terminal(context, server, output)) as tqx:
+                function(tqx, **given)
 
         own = list(inspect.signature(function).parameters.values())[1:]
         keyword = inspect.Parameter.KEYWORD_ONLY

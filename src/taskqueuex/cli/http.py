@@ -63,6 +63,10 @@ class Client:
         """As `call`, decoded."""
         return msgspec.json.decode(self.call(name, target, **more))
 
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.close()
+
     def _exchange(
         self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, bytes]:

@@ -34,6 +34,11 @@ class Terminal:
             self._client = Client(self._server)
         return self._client
 
+    def close(self) -> None:
+        """Closes the connection, if there is one."""
+        if self._client is not None:
+            self._client.close()
+
     def json(self, answer: bytes | Any) -> None:
         """An answer as JSON: the server's bytes, indented, or a value."""
         raw = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)

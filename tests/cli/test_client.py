@@ -1,0 +1,222 @@
+"""The command line against a real server: what each command does, says, and ends with."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from taskqueuex.cli.app import run
+
+UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server process; its URL, read from its first log line."""
+    data = tmp_path_factory.mktemp("cli") / "data"
+    command = [
+        sys.executable,
+        "-m",
+        "taskqueuex.cli",
+        "serve",
+        "--data",
+        str(data),
+        "--listen",
+        "127.0.0.1:0",
+    ]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TQX_")}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ) as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        url = next(
+            found.group(1) for line in lines if (found := re.search(r"url=\"?(http://[0-9.:]+)", line))
+        )
+        drain = threading.Thread(target=process.stderr.read)
+        drain.start()
+        yield url
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        drain.join()
+
+
+@pytest.fixture
+def tqx(server, capsys, monkeypatch):
+    """Runs a command; its exit code, output and errors. `asked` decodes the output as JSON."""
+    monkeypatch.setenv("TQX_SERVER", server)
+
+    def call(*words, code=0):
+        capsys.readouterr()
+        ended = run(list(words))
+        told = capsys.readouterr()
+        assert ended == code, told
+        if code:
+            assert told.err.startswith("tqx: ")
+        return told.out if code == 0 else told.err
+
+    call.asked = lambda *words: json.loads(call("--output", "json", *words))
+    return call
+
+
+@pytest.fixture
+def queue(request):
+    return re.sub(r"[^a-z0-9]", "-", request.node.name)[:100]
+
+
+def kill(tqx, queue, *options):
+    id = tqx.asked("enqueue", queue, "1", *options)["id"]
+    tqx("task", "kill", id)
+    return id
+
+
+def test_a_task_is_put_in_with_all_its_options(tqx, queue):
+    parent = tqx.asked("enqueue", queue)["id"]
+    options = (
+        "--name n --priority 5 --group g --group-weight 2 --delay-ms 60000 --ttl-ms 90000 --timeout-ms 1000"
+    )
+    options += (
+        f" --lease-ms 2000 --max-attempts 3 --depends-on {parent} --on-dependency-failure run --unique-key u"
+    )
+    options += " --on-conflict reject --tag a --tag b --meta k=v=w --result-ttl-ms 5000 --with-parents"
+    answer = tqx.asked("enqueue", queue, '{"x":  1}', *options.split(), "--backoff", '{"base_ms":5}')
+    task = tqx.asked("task", "show", answer["id"])
+    assert task["payload"] == {"x": 1}
+    assert (task["name"], task["priority"], task["group"], task["unique_key"]) == ("n", 5, "g", "u")
+    assert (task["tags"], task["meta"], task["depends_on"]) == (["a", "b"], {"k": "v=w"}, [parent])
+    assert (task["max_attempts"], task["timeout_ms"], task["state"]) == (3, 1000, "blocked")
+
+
+def test_a_payload_may_come_from_standard_input(tqx, queue, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b' {"from": "stdin"}\n')))
+    id = tqx("enqueue", queue, "-").split()[0]
+    assert tqx.asked("task", "show", id)["payload"] == {"from": "stdin"}
+
+
+def test_a_repeat_with_an_idempotency_key_is_the_same_task(tqx, queue):
+    first, second = (tqx("enqueue", queue, "1", "--idempotency-key", queue) for _ in range(2))
+    assert first == second
+
+
+def test_an_existing_unique_task_is_said(tqx, queue):
+    tqx("enqueue", queue, "--unique-key", "k")
+    assert "already there" in tqx("enqueue", queue, "--unique-key", "k")
+    tqx("enqueue", queue, "--unique-key", "k", "--on-conflict", "reject", code=4)
+
+
+def test_a_refused_field_is_named(tqx, queue):
+    assert "priority" in tqx("enqueue", queue, "--priority", "5000", code=2)
+
+
+def test_a_queue_lives_its_life(tqx, queue):
+    tqx("queue", "show", queue, code=3)
+    tqx("queue", "set", queue, "--lease-ms", "5", code=3)
+    created = tqx.asked(
+        "queue", "create", queue, "--discipline", "priority", "--max-tasks", "7", "--lease-ms", "5000"
+    )
+    assert (created["discipline"], created["max_tasks"], created["lease_ms"]) == ("priority", 7, 5000)
+    tqx("queue", "create", queue, code=4)
+    changed = tqx.asked("queue", "set", queue, "--reset", "lease-ms", "--rate-limit", '{"per_second":5}')
+    assert (changed["lease_ms"], changed["max_tasks"]) == (30_000, 7)
+    assert changed["rate_limit"]["per_second"] == 5
+    assert tqx.asked("queue", "pause", queue)["paused"] is True
+    assert "served" in tqx("queue", "resume", queue)
+    tqx("enqueue", queue)
+    assert queue in tqx("queue", "list") and "priority" in tqx("queue", "show", queue)
+    tqx("queue", "delete", queue, "--yes", code=4)
+    assert tqx.asked("queue", "purge", queue, "--yes") == {"matched": 1, "changed": 1}
+    tqx("queue", "delete", queue, "--yes")
+    tqx("queue", "show", queue, code=3)
+
+
+def test_a_queue_with_tasks_is_deleted_by_force(tqx, queue):
+    tqx("enqueue", queue)
+    assert "1 tasks cancelled" in tqx("queue", "delete", queue, "--force", "--yes")
+
+
+def test_what_cannot_be_undone_is_not_done_unasked(tqx, queue):
+    tqx("enqueue", queue)
+    assert "1 tasks" in tqx("queue", "purge", queue, code=2)
+    assert "1 task?" in tqx("bulk", "cancel", "--queue", queue, code=2)
+    assert tqx.asked("queue", "show", queue)["counts"]["ready"] == 1
+
+
+def test_tasks_are_listed_by_filter_and_page(tqx, queue):
+    ids = [tqx.asked("enqueue", queue, str(number), "--name", f"n{number % 2}")["id"] for number in range(5)]
+    assert [task["id"] for task in tqx.asked("task", "list", "--queue", queue)["tasks"]] == ids
+    assert len(tqx.asked("task", "list", "--queue", queue, "--name", "n1")["tasks"]) == 2
+    page = tqx.asked("task", "list", "--queue", queue, "--limit", "2")
+    rest = tqx.asked("task", "list", "--queue", queue, "--cursor", page["cursor"])
+    assert [task["id"] for task in page["tasks"] + rest["tasks"]] == ids
+    assert ids[0] in tqx("task", "list", "--queue", queue)
+
+
+def test_a_task_is_looked_at_and_steered(tqx, queue):
+    id = tqx.asked("enqueue", queue, "1")["id"]
+    assert id in tqx("task", "show", id)
+    assert "enqueued" in tqx("task", "history", id)
+    assert "is ready" in tqx("task", "why", id)
+    tqx("task", "edit", id, "--priority", "9", "--payload", '"new"')
+    task = tqx.asked("task", "show", id)
+    assert (task["priority"], task["payload"]) == (9, "new")
+    assert tqx("task", "cancel", id) == f"{id} cancelled\n"
+    tqx("task", "cancel", id, code=4)
+    assert tqx("task", "delete", id) == f"{id} deleted\n"
+    assert tqx("task", "show", UNKNOWN, code=3)
+    assert tqx("task", "show", "nonsense", code=2)
+
+
+def test_several_tasks_are_steered_and_the_refused_are_told(tqx, queue):
+    ids = [tqx.asked("enqueue", queue)["id"] for _ in range(2)]
+    assert UNKNOWN in tqx("task", "cancel", ids[0], UNKNOWN, ids[1], code=3)
+    assert [tqx.asked("task", "show", id)["state"] for id in ids] == ["cancelled"] * 2
+
+
+def test_dead_letters_are_grouped_retried_and_deleted(tqx, queue):
+    first, second = kill(tqx, queue), kill(tqx, queue)
+    groups = tqx.asked("dead", "list", "--queue", queue)["groups"]
+    assert [group["count"] for group in groups] == [2]
+    assert queue in tqx("dead", "list")
+    assert tqx.asked("dead", "retry", "--queue", queue, "--dry-run") == {"matched": 2, "changed": 0}
+    tqx("task", "retry", first)
+    assert "1 of 1 changed" in tqx("dead", "delete", "--queue", queue, "--yes")
+    tqx("task", "show", second, code=3)
+
+
+def test_bulk_acts_on_a_filter(tqx, queue):
+    for number in range(3):
+        tqx("enqueue", queue, "--tag", f"t{number % 2}")
+    words = ("bulk", "cancel", "--queue", queue, "--state", "ready", "--tag", "t0")
+    assert "2 tasks would be touched" in tqx(*words, "--dry-run")
+    assert tqx.asked(*words, "--yes") == {"matched": 2, "changed": 2}
+
+
+def test_stats_and_workflows_are_shown(tqx):
+    assert "TaskQueueX" in tqx("stats")
+    assert tqx.asked("stats")["version"]
+    assert "workflows" in tqx.asked("workflow", "list")
+    assert "state" in tqx("workflow", "list")
+    tqx("workflow", "show", UNKNOWN, code=3)
+    tqx("workflow", "cancel", UNKNOWN, code=3)
+
+
+def test_a_backup_is_checked_and_restored(tqx, tmp_path, queue):
+    id = tqx.asked("enqueue", queue, '"kept"')["id"]
+    backup, data = str(tmp_path / "backup"), str(tmp_path / "data")
+    assert tqx.asked("backup", backup)["bytes"] > 0
+    tqx("backup", backup, code=4)
+    tqx("restore", backup, "--data", data)
+    tqx("restore", backup, "--data", data, code=1)
+    assert " 0 problems" in tqx("storage", "check", "--data", data)
+    assert id
+
+
+def test_output_is_json_before_and_behind_the_command(tqx, queue, monkeypatch):
+    assert json.loads(tqx("enqueue", queue, "-o", "json"))["state"] == "ready"
+    assert json.loads(tqx("-o", "json", "enqueue", queue))["state"] == "ready"
+    monkeypatch.setenv("TQX_OUTPUT", "json")
+    assert json.loads(tqx("enqueue", queue))["state"] == "ready"
