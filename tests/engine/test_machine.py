@@ -39,6 +39,7 @@ configs = st.fixed_dictionaries(
 def _without_bounds(partition):
     record = partition.to_record()
     record.ready_bound = record.timer_bound = b""
+    record.unsettled = False
     return record
 
 

@@ -31,6 +31,7 @@ from taskqueuex.engine.workers import note_worker
 from taskqueuex.errors import Gone, LeaseLost, NotFound, TaskQueueError
 from taskqueuex.model.ids import format_id, parse_id
 from taskqueuex.model.queue import Backoff
+from taskqueuex.model.reads import ReadLater
 from taskqueuex.model.states import (
     CANCELLED,
     COMPLETED,
@@ -186,6 +187,8 @@ def _take_from_partition(core: Core, partition: Partition, taking: Taking, goal:
 
 def _first(core: Core, partition: Partition, want: int) -> Task | None:
     """The task that is next in order, with its payload; None where there is none. Raises Need."""
+    if partition.regroup:
+        raise Need([ReadLater()])
     if partition.unsettled:
         raise Need([core.refill_group(partition, group) for group in partition.unsettled.values()])
     window = partition.ready

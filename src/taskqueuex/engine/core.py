@@ -103,8 +103,8 @@ class Partition:
 
     __slots__ = (
         "age", "aged", "alarm_at", "counts", "dirty", "discipline", "ended_changed", "ended_entered", "forget_alarm_at", "forget_bounds",
-        "forgetting", "grouped", "groups", "index", "last_id", "place", "queue", "ready", "resort",
-        "resort_layout", "timers", "turn", "unsettled",
+        "forgetting", "grouped", "groups", "index", "last_id", "place", "queue", "ready", "regroup",
+        "resort", "resort_layout", "timers", "turn", "unsettled",
     )  # fmt: skip
 
     def __init__(self, queue: "Queue", index: int, place: Place, record: PartitionRecord, width: int) -> None:
@@ -118,6 +118,7 @@ class Partition:
         self.age: Window | None = Window(64, record.age_count) if self.aged else None
         self.groups: dict[bytes, Group] = {}
         self.unsettled: dict[bytes, Group] = {}  # groups whose head is not known before a refill
+        self.regroup = record.unsettled  # heads of groups are to be looked at anew
         self.turn = record.turn
         self.last_id = record.last_id
         self.forget_bounds = list(record.forget_bounds)
@@ -155,6 +156,7 @@ class Partition:
             ready_bound=self.ready.lower_bound(),
             timer_bound=self.timers.lower_bound(),
             forget_bounds=self.forget_bounds,
+            unsettled=bool(self.unsettled) or self.regroup,
             tokens=queue.tokens if self.index == 0 else -1.0,
             tokens_at=queue.tokens_at if self.index == 0 else 0,
             resort=self.resort,
@@ -462,6 +464,7 @@ class Core:
         group = partition.groups.get(key)
         if group is None:
             raise Need([self.read_group(partition, key, name)])
+        group.record.name = name  # one that was read by its hash alone, and has no row, has no name yet
         return group
 
     def read_group(self, partition: Partition, group_hash: bytes, name: str = "") -> ReadRequest:
@@ -471,7 +474,7 @@ class Core:
     def take_group(self, read: ReadGroup, record: GroupRecord | None) -> None:
         """The answer to read_group."""
         partition: Partition = read.owner
-        if read.group_hash not in partition.groups:
+        if read.place is partition.place and read.group_hash not in partition.groups:
             width = 64 if len(partition.groups) < 2_000 else 8
             partition.groups[read.group_hash] = Group(read.group_hash, record or GroupRecord(read.name), width)
 

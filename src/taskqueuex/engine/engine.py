@@ -273,6 +273,7 @@ class Engine:
         if group is not None:
             if partition.unsettled.pop(group.hash, None) is not None:
                 core.refresh_head(partition, group)
+                core.mark(partition)
         elif window is partition.timers:
             partition.alarm_at = 1 << 62
             set_alarms(core, partition)
@@ -390,6 +391,9 @@ class Engine:
         heapq.heapify(core.lease_alarms)
         for job_id, job in jobs:
             core.jobs[job_id] = Job(job_id, job)
+        for partition in core.partitions.values():
+            if partition.regroup:
+                resort.regroup_again(core, partition)
 
     def _restore_queue(self, record: QueueRecord, places: list[tuple[Place, PartitionRecord | None]]) -> None:
         core = self.core

@@ -12,11 +12,11 @@ from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job
 from taskqueuex.model.jobs import JobRecord
 from taskqueuex.model.place import Place
-from taskqueuex.model.reads import ReadFilter, ReadGroups, ReadIndex, TaskFilter
+from taskqueuex.model.reads import ReadFilter, ReadGroups, ReadIndex, ReadLater, TaskFilter
 from taskqueuex.model.rows import AGE, GWAIT, ORDER
 from taskqueuex.model.states import READY, RETRYING, RUNNING
 
-__all__ = ["begin", "begin_regroup", "step_regroup", "step_resort"]
+__all__ = ["begin", "begin_regroup", "regroup_again", "step_regroup", "step_resort"]
 
 PAGE = 250
 Layout = tuple[str, bool, bool]
@@ -158,12 +158,26 @@ def begin_regroup(core: Core, queue: Queue) -> None:
             add_job(core, b"regroup" + subject, JobRecord("regroup", core.now_ms, subject=subject, queue=queue.name))
 
 
+def regroup_again(core: Core, partition: Partition) -> None:
+    """After a restart: a head that was not known when the process ended is found again."""
+    subject = partition.place.number.to_bytes(4, "big")
+    job_id = b"regroup" + subject
+    if job_id not in core.jobs:
+        job = Job(job_id, JobRecord("regroup", core.now_ms, subject=subject, queue=partition.queue.name))
+        job.persistent = False  # the partition's row says so until it is done
+        core.jobs[job_id] = job
+
+
 def step_regroup(core: Core, job: Job) -> None:
     """One slice of the groups of a partition."""
     partition = _partition(core, job)
     if partition is None or not partition.grouped:
+        if partition is not None:
+            partition.regroup = False
         finish_job(core, job)
         return
+    if partition.resort:
+        raise Need([ReadLater()])  # it places groups by the limits as they are now
     if job.page is None:
         raise Need([job.ask(ReadGroups(partition.place, job.record.cursor, PAGE))])
     hashes: list[bytes] = job.page
@@ -176,6 +190,8 @@ def step_regroup(core: Core, job: Job) -> None:
     if len(hashes) < PAGE:
         for group in list(partition.groups.values()):
             core.refresh_head(partition, group)  # those without a row yet
+        partition.regroup = False
+        core.mark(partition)
         finish_job(core, job)
     else:
         job.record.cursor = hashes[-1] + b"\0"

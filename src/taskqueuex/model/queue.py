@@ -99,5 +99,6 @@ class PartitionRecord(msgspec.Struct, array_like=True, gc=False):
     forget_bounds: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0, 0])  # per terminal state
     tokens: float = -1.0  # of the rate limit; -1: full
     tokens_at: int = 0  # Unix milliseconds
+    unsettled: bool = False  # some group's head was not known when this was written
     resort: bytes = b""  # a re-sort under way: where it stands; empty: none
     resort_layout: tuple[str, bool, bool] | None = None  # the layout of the rows being moved
