@@ -51,6 +51,8 @@ class Server:
         self.port = port
         self.data = data
         """Its directory; the caller removes it."""
+        self.environment: dict[str, str] = {}
+        """Set for the process, over what it inherits."""
         self.log = data.parent / f"{data.name}.log"
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +81,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 preexec_fn=pin(SERVER_CORE),
                 start_new_session=True,
-                env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+                env={**os.environ, **self.environment},
             )
         deadline = time.monotonic() + READY_WITHIN_S
         while not ready(self.port):
@@ -186,6 +188,7 @@ class Bench:
         port, data = free_port(), self._data("taskqueuex")
         command = [sys.executable, "-m", "taskqueuex.cli", "serve", "--data", str(data)]
         server = Server("taskqueuex", [*command, "--listen", f"127.0.0.1:{port}"], port, data)
+        server.environment = {"MALLOC_ARENA_MAX": "2"}  # as the documentation advises
         return self._running(server, answers_http("/readyz"))
 
     def redis(self) -> contextlib.AbstractContextManager[Server]:

@@ -16,6 +16,10 @@ from tests.torture.wire import Connection, ConnectionBroke
 
 READY_WITHIN_S = 30.0
 
+# The server refuses settings it does not know, and TQX_KILLS and TQX_SEED are ours; nor should a setting of
+# whoever runs the tests change what is tested.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TQX_")}
+
 
 def free_port() -> int:
     """Return a TCP port of the loopback that nobody listens on at this moment."""
@@ -52,7 +56,12 @@ class TorturedServer:
         command += ["--listen", f"127.0.0.1:{self.port}"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=_ENVIRONMENT,
             )
         started = time.monotonic()
         while not await self._is_ready():
@@ -88,7 +97,7 @@ class TorturedServer:
             ServerFailed: it found something; the message holds its report.
         """
         command = [sys.executable, "-m", "taskqueuex.cli", "storage", "check", "--data", str(self.data)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=_ENVIRONMENT)
         if done.returncode != 0:
             raise ServerFailed(f"storage check found:\n{done.stdout[-4000:]}\n{done.stderr[-2000:]}")
 
