@@ -28,6 +28,7 @@ KINDS = {
     "dependency": "delivered before what it depends on had ended",
     "unique": "two live tasks with one unique key",
     "torn_batch": "a batch that was applied in part",
+    "damage": "the offline check of the store found something",
     "unexpected": "an answer that should not be",
 }
 
@@ -59,6 +60,7 @@ def check(history: History) -> list[Violation]:
         *judge.batches(),
         *judge.groups(),
         *judge.drained_order(),
+        *(Violation("damage", "", text) for text in history.damage),
         *(Violation("unexpected", "", text) for text in history.unexpected),
     ]
     ranks = {kind: rank for rank, kind in enumerate(KINDS)}

@@ -113,6 +113,8 @@ class History(msgspec.Struct):
     settlements: list[Settlement] = []
     finals: dict[str, FinalState] = {}
     kills: int = 0
+    damage: list[str] = []
+    """What the offline checks of the store found between two lives of the server."""
     unexpected: list[str] = []
     """Answers that should not be, and requests that a server that was up left without any."""
 

@@ -70,17 +70,24 @@ async def torture(plan: Plan, progress: Callable[[str], None] = print) -> Verdic
             await drain(server, history, plan.seed)
             server.kill()
             if plan.check_storage_every:
-                server.check_storage()
+                _check_storage(server, history)
         except ServerFailed as error:
             failure = str(error)
         finally:
             _make_sure_it_is_dead(server)
-    violations = check(history) if not failure else []
+    # A run that was cut short never drained, so what is left in the queues would count as lost.
+    violations = [v for v in check(history) if not failure or v.kind != "lost"]
     return Verdict(history, violations, time.monotonic() - started, server.restart_s, failure)
 
 
 def _discipline(settings: dict[str, object]) -> str:
     return "ordered" if settings.get("ordered_groups") else str(settings["discipline"])
+
+
+def _check_storage(server: TorturedServer, history: History) -> None:
+    found = server.check_storage()
+    if found:
+        history.damage.append(f"after kill {history.kills}:\n{found}")
 
 
 def _make_sure_it_is_dead(server: TorturedServer) -> None:
@@ -140,7 +147,7 @@ async def _kill_again_and_again(
         server.kill()
         history.kills += 1
         if plan.check_storage_every and history.kills % plan.check_storage_every == 0:
-            server.check_storage()
+            _check_storage(server, history)
         if history.kills % 20 == 0:
             progress(f"{history.kills} kills, {_activity(history)}")
         await server.start()

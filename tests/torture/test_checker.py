@@ -404,6 +404,10 @@ def torn_batch_of_two(story: Story) -> None:
     story.run(first)
 
 
+def damage_in_the_store(story: Story) -> None:
+    story.history.damage.append("a counter is wrong")
+
+
 def unexpected_answer(story: Story) -> None:
     story.history.unexpected.append("a 500")
 
@@ -443,6 +447,7 @@ BROKEN = [
     unique_twice,
     unique_held_by_the_dead,
     torn_batch_of_two,
+    damage_in_the_store,
     unexpected_answer,
 ]
 
