@@ -18,10 +18,12 @@ def shadow_of(sim) -> KeyValueStorage:
     return KeyValueStorage(rows)
 
 
-def tasks_of(store: KeyValueStorage, place: Place):
+def tasks_of(store: KeyValueStorage, place: Place, staged=()):
     found = {}
     for task_id, task in store.get_tasks(store.scan_tasks(place.slot, b"", 100_000), leases=True).items():
-        if task.record.queue_number == place.number:
+        if task.record.queue_number == place.number and not any(
+            first <= task_id < below for _, first, below in staged
+        ):
             found[task_id] = task
     return found
 
@@ -37,7 +39,7 @@ def expected_order(sim, name: str) -> list[bytes] | None:
     store = shadow_of(sim)
     config, partition = queue.config, queue.partitions[0]
     assert partition.place.tier == DURABLE
-    tasks = tasks_of(store, partition.place)
+    tasks = tasks_of(store, partition.place, sim.engine.core.staged.values())
     running = sum(state_of(task) == RUNNING for task in tasks.values())
     if config.max_running is not None and running >= config.max_running:
         return None

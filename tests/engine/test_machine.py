@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from taskqueuex.engine import produce, staging
 from taskqueuex.model.ids import parse_id
 from taskqueuex.storage.check import check_storage
 from taskqueuex.testing import Simulator
@@ -20,6 +21,9 @@ from oracle import expected_order
 
 GROUPS = ["", "a", "b", "c"]
 QUEUES = ["q", "r"]
+
+staging.SLICE = 2  # so that batches of a handful are staged
+produce.STAGED_ABOVE = 3
 
 configs = st.fixed_dictionaries(
     {
@@ -122,6 +126,11 @@ class Machine(RuleBasedStateMachine):
     @rule(queue=st.sampled_from(QUEUES), count=st.integers(1, 12), priority=st.integers(-1, 1))
     def enqueue_batch(self, queue, count, priority):
         tasks = [{"group": self.random.choice(GROUPS) or None, "priority": priority, "payload": n} for n in range(count)]
+        self.submit("enqueue_batch", queue, {"tasks": tasks})
+
+    @rule(queue=st.sampled_from(QUEUES), count=st.integers(4, 9), priority=st.integers(-1, 1))
+    def enqueue_staged(self, queue, count, priority):
+        tasks = [{"priority": priority * (n % 2), "payload": n, "name": "n"} for n in range(count)]
         self.submit("enqueue_batch", queue, {"tasks": tasks})
 
     @rule(queue=st.sampled_from(QUEUES), most=st.integers(1, 3), lease=st.sampled_from([120, 100_000]))

@@ -104,7 +104,7 @@ class Partition:
     __slots__ = (
         "age", "aged", "alarm_at", "counts", "dirty", "discipline", "ended_changed", "ended_entered", "forget_alarm_at", "forget_bounds",
         "forgetting", "grouped", "groups", "index", "last_id", "place", "queue", "ready", "regroup",
-        "resort", "resort_layout", "timers", "turn", "unsettled",
+        "reserved", "resort", "resort_layout", "timers", "turn", "unsettled",
     )  # fmt: skip
 
     def __init__(self, queue: "Queue", index: int, place: Place, record: PartitionRecord, width: int) -> None:
@@ -118,6 +118,7 @@ class Partition:
         self.age: Window | None = Window(64, record.age_count) if self.aged else None
         self.groups: dict[bytes, Group] = {}
         self.unsettled: dict[bytes, Group] = {}  # groups whose head is not known before a refill
+        self.reserved = 0  # tasks of batches that are being staged: they take room already
         self.regroup = record.unsettled  # heads of groups are to be looked at anew
         self.turn = record.turn
         self.last_id = record.last_id
@@ -139,7 +140,7 @@ class Partition:
     def waiting(self) -> int:
         """Tasks that wait: what max_tasks bounds."""
         counts = self.counts
-        return counts[SCHEDULED] + counts[BLOCKED] + counts[READY] + counts[RETRYING]
+        return counts[SCHEDULED] + counts[BLOCKED] + counts[READY] + counts[RETRYING] + self.reserved
 
     def to_record(self) -> PartitionRecord:
         """The row as it stands now; bounds are exact, for the rows written with it."""
@@ -238,7 +239,7 @@ class Core:
         self.dirty_groups: dict[tuple[int, bytes], tuple[Partition, Group]] = {}
         self.unique: dict[tuple[int, bytes], bytes | None] = {}  # overlay of the batch that grows
         self.unique_written: dict[tuple[int, bytes], bytes | None] = {}  # and of the one under way
-        self.unique_read: dict[tuple[int, bytes], bytes | None] = {}  # as read, for this turn
+        self.unique_read: dict[tuple[int, bytes], bytes | None] = {}  # as read lately
         self.workflows: dict[bytes, WorkflowRecord] = {}
         self.wants: list[ReadRequest] = []  # reads to run for the engine itself
         self.loading: dict[bytes, list[ReadTasks]] = {}
@@ -249,6 +250,8 @@ class Core:
         self.workers: dict[str, Worker] = {}
         self.children: dict[bytes, list[bytes]] = {}  # as read, for this turn
         self.answers: list[tuple[Call, int, Any, int]] = []  # to calls that were not answered at once
+        self.again: list[Call] = []  # calls to apply anew in the next turn
+        self.staged: dict[bytes, tuple[int, bytes, bytes]] = {}  # job -> (queue number, ids from, ids below)
         self.sweeps = 0
         self.ended: list[Task] = []  # tasks that ended, for whoever waits for them
         self.level = LEVEL_MEMORY  # the strictest level that the present command touched
@@ -925,6 +928,7 @@ class Core:
         """Makes a task the live one of a key, or nobody."""
         place = partition.place
         self.unique[place.number, key_hash] = task_id
+        self.unique_read.pop((place.number, key_hash), None)
         if task_id is None:
             self.batches[place.tier].delete_unique(place, key_hash)
         else:

@@ -88,8 +88,8 @@ def release_children(core: Core, parent: Task, outcome: str) -> None:
     if edges is not None and len(edges) <= EDGES_IN_MEMORY:
         try:
             children = [core.find_to_change(child_id) for child_id in edges]
-        except Need:
-            pass
+        except Need as need:
+            core.wants.extend(need.reads)  # the job will want them
         else:
             for child, edge in zip(children, list(edges.values()), strict=True):
                 _resolve(core, parent.partition, parent.id, child, edge, outcome)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.consume import Dequeue, DequeueReply, SettleReply
 from taskqueuex.commands.tasks import WaitQuery
-from taskqueuex.engine import consume, dependencies, produce, queues, resort, steer, sweeps, timers, views
+from taskqueuex.engine import consume, dependencies, produce, queues, resort, staging, steer, sweeps, timers, views
 from taskqueuex.engine.consume import Taking
 from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Partition, Queue
 from taskqueuex.engine.disciplines import id_of
@@ -49,8 +49,10 @@ __all__ = ["WAITS", "Engine"]
 WAITS: Final = None
 """What apply returns for a call that is answered by a later end()."""
 
-STEPS_A_TURN = 4
+STEPS_A_TURN = 2
 _STEPS: dict[str, Callable[[Core, Job], None]] = {
+    "stage": staging.step_stage,
+    "unstage": staging.step_unstage,
     "release": dependencies.step_release,
     "forget": dependencies.step_forget,
     "sweep": sweeps.step_sweep,
@@ -136,10 +138,12 @@ class Engine:
         if core.answers:
             released += core.answers
             core.answers = []
-        for index, (call, status, body, level) in enumerate(released):
-            if status == 0:
+        for call in core.again:
+            released.append((call, 0, None, LEVEL_DURABLE))
+        core.again = []
+        for call, status, _, _ in released:
+            if status == 0 and call.command.name == "get_task":
                 call.query = WaitQuery(0)
-                released[index] = (call, 0, body, level)
         self._flush()
         return released
 
@@ -178,7 +182,8 @@ class Engine:
         core.dirty_groups.clear()
         core.trim()
         core.children.clear()
-        core.unique_read.clear()
+        if len(core.unique_read) > 10_000:
+            core.unique_read.clear()
 
     def on_batch(self) -> None:
         """The batch that grew sets out: what it hides from reads is the older overlay now."""
@@ -257,12 +262,14 @@ class Engine:
         current = partition.groups.get(group.hash) is group if group is not None else (
             window is partition.ready or window is partition.timers or window is partition.age
         )  # fmt: skip
-        if not current:
-            return  # a re-sort has replaced it
+        if not current or window.read is not read:
+            return  # a re-sort has replaced the window, or a staged batch has lowered its border
         cut = len(read.prefix)
         keys = [key[cut:] for key in keys] if cut else keys
+        last = keys[-1] if keys else None
+        keys = staging.unmasked(core, partition, read, keys)
         touched = window.touched
-        fresh = set(window.refill(keys, exhausted))
+        fresh = set(window.refill(keys, exhausted, last))
         if found:
             discipline = partition.discipline
             for key in keys:
@@ -356,7 +363,8 @@ class Engine:
                 continue
             try:
                 core.prepare(task)
-            except Need:
+            except Need as need:
+                core.wants.extend(need.reads)
                 continue  # it expires instead
             core.log_event(task, "released", lease.worker, "the connection closed before the reply")
             consume.give_back(core, task, lease, 0)
@@ -390,6 +398,11 @@ class Engine:
             self._restore_lease(task_id, lease, core.partitions[place.number])
         heapq.heapify(core.lease_alarms)
         for job_id, job in jobs:
+            if job.kind == "stage":
+                job.kind = "unstage"  # it was not finished, so it never was
+            if job.kind == "unstage":
+                core.staged[job_id] = (int.from_bytes(job.subject, "big"), job.cursor, job.until)
+                core.ids.observe(job.until)
             core.jobs[job_id] = Job(job_id, job)
         for partition in core.partitions.values():
             if partition.regroup:

@@ -21,6 +21,7 @@ from taskqueuex.commands.produce import (
 from taskqueuex.engine import dependencies
 from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Partition, Queue, Task, hash16
 from taskqueuex.engine.disciplines import id_of
+from taskqueuex.engine.staging import STAGED_ABOVE, begin_stage, can_stage
 from taskqueuex.errors import Conflict, Cycle, Invalid, QueueFull, TaskQueueError
 from taskqueuex.model.ids import format_id, parse_id, slot_of
 from taskqueuex.model.jobs import WorkflowRecord
@@ -85,7 +86,7 @@ def _reply(core: Core, plan: Plan) -> tuple[int, EnqueueReply]:
     return 200, EnqueueReply(text, state, True, replaced)
 
 
-def enqueue_batch(core: Core, call: Call) -> tuple[int, Any]:
+def enqueue_batch(core: Core, call: Call) -> tuple[int, Any] | None:
     """POST /v1/queues/{queue}/tasks/batch."""
     specs: list[EnqueueTask] = call.body.tasks
     queue = core.queues.get(call.target)
@@ -97,11 +98,21 @@ def enqueue_batch(core: Core, call: Call) -> tuple[int, Any]:
     core.touch(queue)
     if call.body.partial:
         return 200, _partial(core, queue, specs)
+    if len(specs) > STAGED_ABOVE and can_stage(queue, specs):
+        _stage(core, call, queue, specs)
+        return None
     plans = _plan_all(core, queue, specs)
     _reserve_all(core, plans)
     queue.rotation += 1
     ids, duplicates = _carry_out_all(core, plans)
     return 201, BatchReply(ids, duplicates)
+
+
+def _stage(core: Core, call: Call, queue: Queue, specs: list[EnqueueTask]) -> None:
+    queue.rotation += 1
+    partition = core.pick_partition(queue, "", "", queue.rotation)
+    _reserve(core, partition, len(specs))
+    begin_stage(core, call, partition, specs, lambda index: _plan(core, queue, specs[index], "", spread=False).record)
 
 
 def _plan_all(core: Core, queue: Queue, specs: list[EnqueueTask]) -> list[Plan]:

@@ -10,6 +10,7 @@ runs and retries is counted first, and for that short while nothing of the parti
 from taskqueuex.engine.core import RESORT_COUNTS, RESORT_MOVES, Core, Need, Partition, Queue
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job
+from taskqueuex.engine.staging import is_staged
 from taskqueuex.model.jobs import JobRecord
 from taskqueuex.model.place import Place
 from taskqueuex.model.reads import ReadFilter, ReadGroups, ReadIndex, ReadLater, TaskFilter
@@ -137,7 +138,7 @@ def _move_page(core: Core, partition: Partition, place: Place, old: Layout, stag
                 core.group_of(partition, task.record)
         for task in tasks:
             heads = stage == ORDER and grouped and task is not None and task.record.group
-            if task is not None and not heads and task.status.state == READY:
+            if task is not None and not heads and task.status.state == READY and not is_staged(core, task.id):
                 core.enter_order(task)
     for key in keys:
         if stage < 0:

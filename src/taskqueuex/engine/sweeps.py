@@ -9,15 +9,15 @@ from typing import Any
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.tasks import BulkReply
 from taskqueuex.engine import steer
-from taskqueuex.engine.core import LEVEL_DURABLE, Core, Task
+from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Task
 from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job
-from taskqueuex.engine.core import Need
+from taskqueuex.engine.staging import is_staged
 from taskqueuex.errors import Conflict, Invalid
 from taskqueuex.model.ids import parse_id
 from taskqueuex.model.jobs import JobRecord
 from taskqueuex.model.place import DURABLE, Place
 from taskqueuex.model.reads import ReadFilter, ReadLater, TaskFilter
-from taskqueuex.model.states import STATE_NUMBERS
+from taskqueuex.model.states import DEAD, STATE_NUMBERS
 
 __all__ = ["bulk", "cancel_workflow", "start_sweep", "step_drop", "step_sweep", "task_filter"]
 
@@ -84,6 +84,7 @@ def task_filter(core: Core, wanted: dict[str, Any], until: bytes = b"", now_ms: 
         before=wanted.get("before"),
         until=until,
         now_ms=now_ms,
+        masked=tuple((first, below) for _, first, below in core.staged.values()),
     )
 
 
@@ -96,7 +97,7 @@ def step_sweep(core: Core, job: Job) -> None:
         wanted = task_filter(core, record.filter or {}, record.until)
         raise Need([job.ask(ReadFilter(job, wanted, record.cursor, PAGE))])
     found, cursor, _ = job.page
-    tasks = _live(core, list(found))
+    tasks = _live(core, [task_id for task_id in found if not (core.staged and is_staged(core, task_id))])
     if record.filter and "state" in record.filter:
         tasks = [task for task in tasks if task.status.state == STATE_NUMBERS[record.filter["state"]]]
     record.matched += len(tasks)
@@ -119,7 +120,7 @@ def _live(core: Core, ids: list[bytes]) -> list[Task]:
     tasks = [task for i in ids if (task := core.tasks.get(i) or core.recent.get(i)) is not None]
     for task in tasks:
         core.prepare(task)
-        if task.record.unique_key and task.status.state >= 5:
+        if task.record.unique_key and task.status.state == DEAD:
             core.unique_holder(task.partition, core.unique_hash(task.partition, task.record))
     return tasks
 
@@ -130,8 +131,10 @@ def _change_all(core: Core, action: str, tasks: list[Task]) -> int:
         try:
             steer.change(core, action, task)
             changed += 1
-        except (Conflict, Need):
+        except Conflict:
             continue  # it does not apply to this one, or not any more
+        except Need as need:
+            core.wants.extend(need.reads)
     return changed
 
 

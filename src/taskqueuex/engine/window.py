@@ -111,6 +111,24 @@ class Window:
         del self.hot[: self._head]
         self._head = 0
 
+    def lower(self, key: bytes, count: int) -> list[bytes]:
+        """`count` keys, the least of them `key`, are in storage that were not counted before.
+
+        They are cold: the border comes down to the least. Returns the keys that turned cold by it.
+        A refill under way did not see them: its answer will be dropped.
+        """
+        evicted: list[bytes] = []
+        if key < self.border:
+            cut = bisect_left(self.hot, key, self._head)
+            evicted = self.hot[cut:]
+            del self.hot[cut:]
+            self._trim()
+            self.border = key
+            self.cold += len(evicted)
+        self.cold += count
+        self.withdraw()
+        return evicted
+
     def close(self) -> None:
         """Makes every key cold: nothing is served from the window before its next refill."""
         self.cold = len(self)
@@ -127,16 +145,17 @@ class Window:
         self.touched = set()
         return self.border
 
-    def refill(self, keys: list[bytes], exhausted: bool) -> list[bytes]:
+    def refill(self, keys: list[bytes], exhausted: bool, last: bytes | None = None) -> list[bytes]:
         """Takes the answer: keys in order, and whether the index ends with them.
 
+        `last` is the last key that was read, where it is not among `keys`.
         Returns the keys that became hot; none where the border has moved since it was asked.
         """
         asked, log = self.asked, self.log
         self.asked, self.log, self.read = None, {}, None
         if asked is None or self.border != asked:
             return []
-        border = INFINITE if exhausted else keys[-1] + b"\0"
+        border = INFINITE if exhausted else (last or keys[-1]) + b"\0"
         fresh = {key for key in keys if log.get(key, True)}
         fresh.update(key for key, entered in log.items() if entered and key < border)
         added = sorted(fresh)

@@ -13,7 +13,7 @@ usual text of a UUID.
 
 from collections.abc import Callable
 
-__all__ = ["SLOTS", "IdGenerator", "format_id", "id_time_ms", "parse_id", "slot_of"]
+__all__ = ["SLOTS", "IdGenerator", "format_id", "id_time_ms", "parse_id", "reserved_range", "slot_of"]
 
 SLOTS = 4096
 
@@ -68,6 +68,20 @@ class IdGenerator:
         if seen > self._last.get(slot, (0, 0)):
             self._last[slot] = seen
 
+    def reserve(self, slot: int, count: int, now_ms: int) -> tuple[int, int]:
+        """Sets ids aside: (milliseconds, first counter) of `count` consecutive ones, for `reserved`."""
+        ms, counter = self._last.get(slot, (0, 0))
+        if now_ms > ms:
+            ms, counter = now_ms, 0
+        if counter + count >= _COUNTER_MAX:
+            ms, counter = ms + 1, 0
+        self._last[slot] = (ms, counter + count)
+        return ms, counter + 1
+
+    def reserved(self, slot: int, ms: int, counter: int) -> bytes:
+        """The id of a counter that was set aside."""
+        return _compose(slot, ms, counter, self._random_bits(40))
+
     def next(self, slot: int, now_ms: int) -> bytes:
         """A new id of a slot, greater than every earlier one of it."""
         ms, counter = self._last.get(slot, (0, 0))
@@ -78,6 +92,15 @@ class IdGenerator:
         else:
             ms, counter = ms + 1, 0
         self._last[slot] = (ms, counter)
-        high = ms << 16 | 0x7000 | slot
-        low = 0x8000000000000000 | counter << 40 | self._random_bits(40)
-        return (high << 64 | low).to_bytes(16, "big")
+        return _compose(slot, ms, counter, self._random_bits(40))
+
+
+def _compose(slot: int, ms: int, counter: int, tail: int) -> bytes:
+    high = ms << 16 | 0x7000 | slot
+    low = 0x8000000000000000 | counter << 40 | tail
+    return (high << 64 | low).to_bytes(16, "big")
+
+
+def reserved_range(slot: int, ms: int, counter: int, count: int) -> tuple[bytes, bytes]:
+    """Every id that `reserve` set aside is at or above the first and below the second."""
+    return _compose(slot, ms, counter, 0), _compose(slot, ms, counter + count, 0)

@@ -20,6 +20,7 @@ __all__ = [
     "ReadIndex",
     "ReadLater",
     "ReadRequest",
+    "ReadSlot",
     "ReadTasks",
     "ReadUnique",
     "ReadWorkflow",
@@ -169,10 +170,23 @@ class ReadWorkflowTasks(ReadRequest):
         self.limit = limit
 
 
+class ReadSlot(ReadRequest):
+    """Ids of a slot's tasks from `start` up to `end`. Answer: (ids, dict of tasks)."""
+
+    __slots__ = ("end", "limit", "place", "start")
+
+    def __init__(self, place: Place, start: bytes, end: bytes, limit: int) -> None:
+        super().__init__()
+        self.place = place
+        self.start = start
+        self.end = end
+        self.limit = limit
+
+
 class TaskFilter:
     """Which tasks a listing or a sweep is about; a field that is None does not matter."""
 
-    __slots__ = ("after", "before", "error", "group", "ids", "name", "now_ms", "places", "states", "tag", "until", "workflow")
+    __slots__ = ("after", "before", "error", "group", "ids", "masked", "name", "now_ms", "places", "states", "tag", "until", "workflow")
 
     def __init__(
         self,
@@ -189,6 +203,7 @@ class TaskFilter:
         before: int | None = None,
         until: bytes = b"",
         now_ms: int = 0,
+        masked: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         self.places = places  # (queue, place, layout) of every partition looked at, in order
         self.states = states
@@ -201,6 +216,7 @@ class TaskFilter:
         self.after = after  # created_at >= after
         self.before = before  # created_at < before
         self.until = until  # ids below this; empty: all
+        self.masked = masked  # (from, below): ids that are not there yet, though some rows are
         self.now_ms = now_ms  # tasks that are gone by then are left out; 0: none is
 
 

@@ -109,6 +109,9 @@ class Session(asyncio.Protocol):
         self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         if not self.closed:
             self.closed = True
             self._backlog.clear()
@@ -118,6 +121,8 @@ class Session(asyncio.Protocol):
         """The client sends no more. It may still read, so what is under way is answered; but no
         task is handed out to a client that has probably gone."""
         if not self._calls or any(call.command.name in _HANDS_OUT for call in self._calls):
+            # Now, not when the transport gets to it: a lease could be given to it in between.
+            self._leave()
             return False
         self._last = self._calls[-1]
         return True

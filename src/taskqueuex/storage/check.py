@@ -111,11 +111,19 @@ def _all_ids(storage: Storage, slot: int) -> Iterator[list[bytes]]:
         start = page[-1] + b"\0"
 
 
+def _staged(storage: Storage) -> list[tuple[bytes, bytes]]:
+    """Ids of batches that were not finished: recovery removes what there is of them."""
+    return [(job.cursor, job.until) for _, job in storage.load_jobs() if job.kind in ("stage", "unstage")]
+
+
 def _read_tasks(storage: Storage, partitions: dict[int, _Partition], report: CheckReport) -> None:
+    staged = _staged(storage)
     for slot in sorted({partition.place.slot for partition in partitions.values()}):
         for page in _all_ids(storage, slot):
             for task_id, task in storage.get_tasks(page, leases=True).items():
                 report.records += 1
+                if any(first <= task_id < below for first, below in staged):
+                    continue
                 partition = partitions.get(task.record.queue_number)
                 if partition is None or partition.place.slot != slot:
                     report.add(f"task {format_id(task_id)} belongs to no queue that exists")
@@ -147,7 +155,16 @@ def _scan(storage: Storage, place: Place, index: int) -> list[bytes]:
     while page := storage.scan_index(place, index, start, _PAGE):
         found += page
         start = page[-1] + b"\0"
+    staged = _staged(storage)
+    if staged and index in (ORDER, AGE):
+        return [key for key in found if not _is_staged(staged, key)]
     return found
+
+
+def _is_staged(staged: list[tuple[bytes, bytes]], key: bytes) -> bool:
+    task_id = key[-16:]
+    inverted = (int.from_bytes(task_id, "big") ^ _ALL_ONES).to_bytes(16, "big")
+    return any(first <= task_id < below or first <= inverted < below for first, below in staged)
 
 
 def _key(discipline: str, task_id: bytes, priority: int) -> bytes:

@@ -144,6 +144,8 @@ def _matches(wanted: TaskFilter, task_id: bytes, task: StoredTask) -> bool:
         return False
     if wanted.until and task_id >= wanted.until:
         return False
+    if any(first <= task_id < below for first, below in wanted.masked):
+        return False
     if wanted.states is not None and state_of(task) not in wanted.states:
         return False
     if wanted.now_ms and status is not None and status.state >= COMPLETED and wanted.now_ms >= status.gone_at:

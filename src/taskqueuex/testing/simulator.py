@@ -125,6 +125,7 @@ class Simulator:
             if not self.busy():
                 return
         reasons = {name: getattr(self, name) for name in ("inbox", "parked", "wanted", "startable", "answers")}
+        reasons["parked"] = [(c.command.name, [(type(r).__name__, getattr(r, "ids", None), r in self.known, getattr(r, "stale", None)) for r in reads]) for c, reads in self.parked]
         core, alarm = self.engine.core, self.engine.next_alarm_ms()
         raise AssertionError(f"it never comes to rest: {reasons}, {core.jobs}, {alarm}, {core.alarms[:3]}")
 
@@ -246,6 +247,8 @@ class Simulator:
                 continue
             self.answers.remove(answer)
             read, value = answer
+            if read.inline:
+                value = run_read(self.tiers, read)  # lookups happen in the turn that uses them
             again = self.engine.deliver(read, value)
             if again is None:
                 landed.add(read)
@@ -255,10 +258,17 @@ class Simulator:
         runnable = []
         waiting = []
         for call, reads in self.parked:
-            reads = {replaced.get(read, read) for read in reads} - landed
+            reads = {_latest(replaced, read) for read in reads} - landed
             if reads:
                 waiting.append((call, reads))
             else:
                 runnable.append(call)
         self.parked = waiting
         return runnable
+
+
+def _latest(replaced: dict[ReadRequest, ReadRequest], read: ReadRequest) -> ReadRequest:
+    """The read that stands for another which came too late, as that one may have in its turn."""
+    while read in replaced:
+        read = replaced[read]
+    return read

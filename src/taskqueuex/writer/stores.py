@@ -12,6 +12,7 @@ from taskqueuex.model.reads import (
     ReadIndex,
     ReadLater,
     ReadRequest,
+    ReadSlot,
     ReadTasks,
     ReadUnique,
     ReadWorkflow,
@@ -80,6 +81,10 @@ def run_read(tiers: Tiers, read: ReadRequest) -> Any:
         return tiers.of(read.place).get_group(read.place, read.group_hash)
     if isinstance(read, ReadLater):
         return None
+    if isinstance(read, ReadSlot):
+        store = tiers.of(read.place)
+        ids = [i for i in store.scan_tasks(read.place.slot, read.start, read.limit) if i < read.end]
+        return ids, store.get_tasks(ids)
     if isinstance(read, ReadGroups):
         return [key for key, _ in tiers.of(read.place).scan_groups(read.place, read.start, read.limit)]
     if isinstance(read, ReadEnded):

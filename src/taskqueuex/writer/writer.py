@@ -364,7 +364,7 @@ class Writer:
         runnable: list[Call] = []
         waiting: list[tuple[Call, set[ReadRequest]]] = []
         for call, reads in self._parked:
-            reads = {replaced.get(read, read) for read in reads} - landed
+            reads = {_latest(replaced, read) for read in reads} - landed
             if reads:
                 waiting.append((call, reads))
             else:
@@ -578,3 +578,8 @@ class Writer:
         self._on_failure(error)
 
 
+def _latest(replaced: dict[ReadRequest, ReadRequest], read: ReadRequest) -> ReadRequest:
+    """The read that stands for another which came too late, as that one may have in its turn."""
+    while read in replaced:
+        read = replaced[read]
+    return read
