@@ -5,6 +5,9 @@
  * offer an open-loop rate, where the latency counts from the moment a request was due and not from the
  * moment the generator got round to it ("coordinated omission").
  *
+ * It is one file of over 600 lines so that a bare `cc load.c` builds it anywhere: options, histogram, the
+ * three protocols, the loop, in this order.
+ *
  * One thread, one epoll, N keep-alive connections, one request outstanding on each: never pipelined.
  * Usage: see usage() below. Prints one JSON line. Exit code: 0 when it ran, 1 on a usage or socket error.
  */
