@@ -90,7 +90,12 @@ class Application:
     calls: "queue.Queue[Call]" = field(default_factory=queue.Queue)
     gone: "queue.Queue[Sink]" = field(default_factory=queue.Queue)
 
+    on_submit: Callable[[Call], None] | None = None
+
     def submit(self, call: Call) -> None:
+        if self.on_submit is not None:
+            self.on_submit(call)
+            return
         self.calls.put(call)
         if self.raises is not None:
             raise self.raises

@@ -3,6 +3,10 @@
 import contextlib
 import json
 
+import msgspec
+
+from taskqueuex.commands.consume import DequeueReply
+
 ENQUEUE = "/v1/queues/orders/tasks"
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -275,3 +279,22 @@ def test_a_call_is_answered_once(wire, app, encode):
     wire.send(encode("POST", ENQUEUE, {}))
     app.reply(app.next_call(), body=b"3")
     assert wire.receive().body == b"3"
+
+
+def test_a_lease_is_not_given_to_a_client_whose_end_came_with_its_request(serve, encode):
+    running = serve()
+    app = running.app
+    app.body, refused = DequeueReply([msgspec.UNSET]), []
+
+    def submit(call):
+        # The end is in the socket behind the request, and was not read: we are in the read of it.
+        wire.close()
+        refused.append(call.sink.on_reply(call, 200, app.body, "durable"))
+        app.calls.put(call)
+
+    app.holds = True
+    app.on_submit = submit
+    wire = running.connect()
+    wire.send(encode("POST", "/v1/queues/q/dequeue", {}))
+    app.next_call()
+    assert refused == [False]

@@ -28,7 +28,7 @@ _TARGETS = {
     "workflow": ("id", TaskId, "The id of a workflow"),
 }
 # What any call can be answered, whatever it asks for.
-_ALWAYS = (400, 413, 415, 422, 431, 500, 503)
+_ALWAYS = (400, 408, 413, 414, 415, 422, 431, 500, 503)
 
 
 def document(version: str) -> dict[str, Any]:

@@ -17,11 +17,13 @@ Rules:
 
 import asyncio
 import logging
+import select
 from collections import deque
 from types import MappingProxyType
 from typing import Any, cast
 
 from taskqueuex.commands.call import Call
+from taskqueuex.commands.consume import DequeueReply, SettleReply
 from taskqueuex.commands.table import Command
 from taskqueuex.errors import Invalid, Overloaded, RequestTimeout, TaskQueueError
 from taskqueuex.network import headers
@@ -35,6 +37,7 @@ __all__ = ["Session"]
 
 _log = logging.getLogger(__name__)
 _JSON = b"application/json"
+_LEASES = (DequeueReply, SettleReply)
 _HANDS_OUT = frozenset({"dequeue", "dequeue_queue", "settle"})
 _LINGER_S = 2  # how long a client whose stream broke may take to notice
 
@@ -69,6 +72,7 @@ class Session(asyncio.Protocol):
         "_keep_alive",
         "_last",
         "_paused",
+        "_poll",
         "_reader",
         "_submitting",
         "_transport",
@@ -90,6 +94,7 @@ class Session(asyncio.Protocol):
         self._deaf = False  # what arrives is dropped
         self._finishing = False  # the last answer is out
         self._paused = False  # reading is
+        self._poll: select.poll | None = None  # made when the first task is handed out
         self._write_paused = False  # the client does not read its answers
         self._submitting = False  # the loop in _advance runs
         self._continue_owed = False  # 100 Continue, once the earlier answers are out
@@ -286,6 +291,9 @@ class Session(asyncio.Protocol):
             return False
         if call.answer is not None:  # a writer that fails may answer what it has answered already
             return False
+        if body.__class__ in _LEASES and body.tasks and self._peer_has_gone():
+            self._leave()
+            return False
         hub = self._hub
         calls = self._calls
         if hub.draining and self._last is None and calls[-1] is call and not self._reader.in_request:
@@ -305,6 +313,14 @@ class Session(asyncio.Protocol):
         if calls or connection or self._continue_owed:
             self._advance(call)
         return True
+
+    def _peer_has_gone(self) -> bool:
+        """Whether the client has closed, although that was not read yet: its last request and its end
+        may have come together, and a task handed to it now would be lost until its lease expires."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(self._poll.poll(0))
 
     def _rare_answer(
         self, call: Call, status: int, body: Any, durability: str | None, connection: str
