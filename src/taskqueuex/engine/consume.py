@@ -29,7 +29,7 @@ from taskqueuex.engine.core import ERRORS_MAX, Core, Need, Partition, Queue, Tas
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.workers import note_worker
 from taskqueuex.errors import Gone, LeaseLost, NotFound, TaskQueueError
-from taskqueuex.model.ids import format_id, parse_id
+from taskqueuex.model.ids import format_id, unpack_id
 from taskqueuex.model.queue import Backoff
 from taskqueuex.model.reads import ReadLater
 from taskqueuex.model.states import (
@@ -203,7 +203,7 @@ def _first(core: Core, partition: Partition, want: int) -> Task | None:
     if partition.grouped:
         return _first_of_groups(core, partition, key)
     task_id = id_of(discipline, key)
-    task = core.tasks.get(task_id)
+    task = core.tasks.get(task_id) or core.recent.get(task_id)
     if task is None or task.record.payload is None:
         absent = [
             i
@@ -211,9 +211,7 @@ def _first(core: Core, partition: Partition, want: int) -> Task | None:
             if (t := core.tasks.get(i := id_of(discipline, k)) or core.recent.get(i)) is None
             or t.record.payload is None
         ]
-        if absent:
-            raise Need([core.read_tasks(absent)])
-        task = core.find(task_id)
+        raise Need([core.read_tasks(absent)])
     return task
 
 
@@ -279,7 +277,6 @@ def _lease(
     core.leases[task.id] = lease
     look_at = min(expires_at, timeout_at) if timeout_at else expires_at
     heapq.heappush(core.lease_alarms, (look_at, task.id, lease.attempt))
-    core.log_event(task, "leased", taking.worker)
     place = partition.place
     core.batches[place.tier].put_lease(place, task.id, lease)
     core.enter(task)
@@ -327,15 +324,15 @@ def _spend_turn(core: Core, partition: Partition, group_name: str) -> None:
 def _leased(core: Core, task_id: bytes, token: str, kind: str) -> tuple[Task, LeaseRecord | None, str]:
     """The task and its lease, if the token is the lease's; or what the same call answered before."""
     task = core.find(task_id)
+    lease = core.leases.get(task_id)
+    if lease is not None and token == f"{lease.attempt:x}-{lease.nonce:016x}":
+        core.prepare(task)
+        return task, lease, ""
     try:
         attempt_text, nonce_text = token.split("-")
         attempt, nonce = int(attempt_text, 16), int(nonce_text, 16)
     except ValueError:
         raise LeaseLost("this is no lease token") from None
-    lease = core.leases.get(task_id)
-    if lease is not None and lease.attempt == attempt and lease.nonce == nonce:
-        core.prepare(task)
-        return task, lease, ""
     status = task.status
     if lease is None and nonce == status.last_nonce and attempt == status.attempt:
         answer_kind, _, answer = status.last_answer.partition(" ")
@@ -377,9 +374,8 @@ def ack(core: Core, task_id: bytes, body: AckTask) -> SettledReply:
         status.result = bytes(body.result)
     metrics = task.partition.queue.metrics
     metrics.completed += 1
-    metrics.rate_out.add(1, now)
     metrics.run_us.record(max(0, now - lease.leased_at) * 1000)
-    core.log_event(task, "completed", lease.worker)
+    core.log_event(task, "completed", lease.worker, "", lease)
     core.move(task, COMPLETED)
     return _SETTLED[COMPLETED]
 
@@ -415,8 +411,7 @@ def fail_attempt(
     del status.errors[:-ERRORS_MAX]
     metrics = task.partition.queue.metrics
     metrics.failed += 1
-    metrics.rate_failed.add(1, core.now_ms)
-    core.log_event(task, "failed", lease.worker, f"{error.type}: {error.message}"[:200])
+    core.log_event(task, "failed", lease.worker, f"{error.type}: {error.message}"[:200], lease)
     if lease.cancel_requested:
         return _conclude(core, task, kind, CANCELLED, reason="cancelled")
     if not retryable or status.failures >= (record.max_attempts or config.max_attempts):
@@ -449,7 +444,7 @@ def release(core: Core, task_id: bytes, body: ReleaseTask) -> SettledReply:
     if lease is None:
         return _answer(answer)
     task.status.last_nonce = lease.nonce
-    core.log_event(task, "released", lease.worker)
+    core.log_event(task, "released", lease.worker, "", lease)
     return give_back(core, task, lease, body.delay_ms or 0, kind="release")
 
 
@@ -499,7 +494,7 @@ _KINDS: tuple[tuple[str, Any], ...] = (("ack", ack), ("fail", fail), ("release",
 def settle_items(core: Core, call: Call) -> SettleReply:
     """The items of a settle, each on its own; its dequeue is the caller's."""
     body = call.body
-    ids: list[list[bytes]] = [[parse_id(item.id.lower()) for item in getattr(body, kind)] for kind, _ in _KINDS]
+    ids: list[list[bytes]] = [[unpack_id(item.id) for item in getattr(body, kind)] for kind, _ in _KINDS]
     core.require([task_id for of_kind in ids for task_id in of_kind])
     for of_kind in ids:
         for task_id in of_kind:

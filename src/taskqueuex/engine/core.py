@@ -36,7 +36,7 @@ from taskqueuex.model.jobs import WorkflowRecord
 from taskqueuex.model.place import DURABLE, VOLATILE, Place
 from taskqueuex.model.queue import PartitionRecord, QueueConfig, QueueRecord, layout_of
 from taskqueuex.model.reads import ReadChildren, ReadGroup, ReadIndex, ReadLater, ReadRequest, ReadTasks, ReadUnique
-from taskqueuex.model.rows import AGE, DUE, GWAIT, ORDER, Batch, EndedRow, StoredTask
+from taskqueuex.model.rows import AGE, DUE, GWAIT, ORDER, Batch, StoredTask
 from taskqueuex.model.states import (
     BLOCKED,
     COMPLETED,
@@ -331,6 +331,8 @@ class Core:
         if task is not None:
             if task.record.payload is None:
                 task.record.payload = stored.record.payload
+            if hot and self.recent.pop(task_id, None) is not None:
+                self.tasks[task_id] = task
             return
         partition = self.partitions.get(stored.record.queue_number)
         if partition is None:
@@ -604,9 +606,7 @@ class Core:
             batch.put_status(place, task_id, status)
         if record.name:
             batch.put_name(place, hash16(record.name), task_id)
-        metrics = partition.queue.metrics
-        metrics.enqueued += 1
-        metrics.rate_in.add(1, self.now_ms)
+        partition.queue.metrics.enqueued += 1
         return task
 
     def save(self, task: Task) -> None:
@@ -713,9 +713,8 @@ class Core:
             self.tasks[task.id] = task
             self.recent.pop(task.id, None)
         else:
-            self.tasks.pop(task.id, None)
-            self._cool(task)
-            self._remember(task)
+            self.tasks.pop(task.id, None)  # whoever looks at it reads it, once this batch is written
+            self.recent.pop(task.id, None)
         if evicted:
             self.evict(partition, evicted)
         if group is not None:
@@ -796,10 +795,12 @@ class Core:
         """Sets when an ended task is forgotten."""
         status, partition, place = task.status, task.partition, task.partition.place
         status.forget_at = forget_at
-        name_hash = hash16(task.record.name) if task.record.name else b""
-        row = EndedRow(forget_at, task.id, name_hash, status.has_children, task.record.workflow)
+        record = task.record
+        name_hash = hash16(record.name) if record.name else b""
         self.mark(partition)
-        self.batches[place.tier].put_ended(place, status.state, row)
+        self.batches[place.tier].put_ended(
+            place, status.state, forget_at, task.id, name_hash, status.has_children, record.workflow
+        )
         bounds, which = partition.forget_bounds, status.state - COMPLETED
         if not bounds[which] or forget_at < bounds[which]:
             bounds[which] = forget_at
@@ -890,10 +891,13 @@ class Core:
         if payload is not None and len(payload) > _PAYLOAD_KEPT_MAX:
             task.record.payload = None
 
-    def log_event(self, task: Task, event: str, worker: str = "", detail: str = "") -> None:
-        """Adds to a task's history. It is written with the status."""
+    def log_event(
+        self, task: Task, event: str, worker: str = "", detail: str = "", lease: LeaseRecord | None = None
+    ) -> None:
+        """Adds to a task's history. It is written with the status. `lease`: the one that it ends."""
         history = task.status.history
-        history.append(HistoryRecord(self.now_ms, event, task.status.attempt, worker, detail))
+        leased_at = 0 if lease is None else lease.leased_at
+        history.append(HistoryRecord(self.now_ms, event, task.status.attempt, worker, detail, leased_at))
         if len(history) > HISTORY_MAX:
             del history[0]
 
@@ -941,9 +945,6 @@ def _due_key(due_ms: int, task_id: bytes, kind: bytes) -> bytes:
 
 def _overlay(status: TaskStatus, lease: LeaseRecord) -> None:
     """What a lease adds to the row of a task: the row was written before it was leased."""
-    history = status.history
-    if not any(event.event == "leased" and event.attempt == lease.attempt for event in history):
-        history.append(HistoryRecord(lease.leased_at, "leased", lease.attempt, lease.worker))
     status.state = RUNNING
     status.attempt = lease.attempt
     status.started_at = lease.leased_at

@@ -26,7 +26,7 @@ from taskqueuex.engine.timers import on_ended_rows, run_alarms, set_alarms
 from taskqueuex.engine.waiters import Released, Waiter, Waiters
 from taskqueuex.engine.window import Window
 from taskqueuex.errors import NotFound
-from taskqueuex.model.ids import parse_id
+from taskqueuex.model.ids import parse_id, unpack_id
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.place import Place
 from taskqueuex.model.queue import PartitionRecord, QueueRecord
@@ -77,10 +77,10 @@ class Engine:
             "create_workflow": produce.create_workflow,
             "dequeue": self._dequeue,
             "dequeue_queue": self._dequeue_queue,
-            "ack": lambda core, call: (200, consume.ack(core, parse_id(call.target), call.body)),
-            "fail": lambda core, call: (200, consume.fail(core, parse_id(call.target), call.body)),
-            "release": lambda core, call: (200, consume.release(core, parse_id(call.target), call.body)),
-            "heartbeat": lambda core, call: (200, consume.heartbeat(core, parse_id(call.target), call.body)),
+            "ack": lambda core, call: (200, consume.ack(core, unpack_id(call.target), call.body)),
+            "fail": lambda core, call: (200, consume.fail(core, unpack_id(call.target), call.body)),
+            "release": lambda core, call: (200, consume.release(core, unpack_id(call.target), call.body)),
+            "heartbeat": lambda core, call: (200, consume.heartbeat(core, unpack_id(call.target), call.body)),
             "settle": self._settle,
             "get_task": self._get_task,
             "task_history": views.task_history,
@@ -366,7 +366,7 @@ class Engine:
             except Need as need:
                 core.wants.extend(need.reads)
                 continue  # it expires instead
-            core.log_event(task, "released", lease.worker, "the connection closed before the reply")
+            core.log_event(task, "released", lease.worker, "the connection closed before the reply", lease)
             consume.give_back(core, task, lease, 0)
 
     def next_alarm_ms(self) -> int | None:

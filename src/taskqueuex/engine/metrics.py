@@ -23,6 +23,12 @@ class QueueMetrics:
         self.rate_out = RateMeter()
         self.rate_failed = RateMeter()
 
+    def sample(self, now_ms: int) -> None:
+        """Brings the rates up to date with the counters; to be called once a second, and before a look."""
+        self.rate_in.add(self.enqueued - self.rate_in.total, now_ms)
+        self.rate_out.add(self.completed - self.rate_out.total, now_ms)
+        self.rate_failed.add(self.failed - self.rate_failed.total, now_ms)
+
 
 class EngineMetrics:
     """Of the engine as a whole, since the server started."""

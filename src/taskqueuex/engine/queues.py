@@ -144,6 +144,7 @@ def queue_view(core: Core, queue: Queue) -> QueueView:
     config, metrics, counts = queue.config, queue.metrics, queue.counts()
     backoff, limit = config.backoff, config.rate_limit
     now = core.now_ms
+    metrics.sample(now)
     return QueueView(
         name=queue.name,
         discipline=config.discipline,

@@ -119,9 +119,7 @@ def _finish(core: Core, job: Job, stage: Stage) -> None:
     partition.reserved -= count
     partition.last_id = max(partition.last_id, job.record.until)
     core.mark(partition)
-    metrics = partition.queue.metrics
-    metrics.enqueued += count
-    metrics.rate_in.add(count, core.now_ms)
+    partition.queue.metrics.enqueued += count
     core.woken[partition.queue.name] = None
     core.refill(partition)
     del core.staged[job.id]

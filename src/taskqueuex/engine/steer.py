@@ -92,7 +92,7 @@ def kill(core: Core, task: Task) -> None:
     """Dead, its lease revoked at once; raises Conflict where it has ended."""
     if task.status.state >= COMPLETED:
         raise Conflict(f"the task has ended: {STATE_NAMES[task.status.state]}")
-    core.log_event(task, "killed")
+    core.log_event(task, "killed", lease=core.leases.get(task.id))
     core.move(task, DEAD, reason="killed")
 
 
@@ -200,6 +200,7 @@ def purge(core: Core, task: Task) -> None:
 def force(core: Core, task: Task) -> None:
     """What a forced deletion of its queue does to one task: no trace of it is left."""
     if task.status.state == RUNNING:
+        core.log_event(task, "cancelled", lease=core.leases.get(task.id))
         core.move(task, CANCELLED, reason="queue_deleted")
     delete(core, task)
 

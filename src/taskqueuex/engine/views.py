@@ -85,9 +85,16 @@ def get_task(core: Core, call: Call) -> tuple[int, TaskView]:
 def task_history(core: Core, call: Call) -> tuple[int, list[HistoryEvent]]:
     """GET /v1/tasks/{id}/history."""
     task = visible(core, core.find(parse_id(call.target)))
+    status = task.status
     events = [HistoryEvent(task.record.created_at, "enqueued", 0, None, None)]
-    for event in task.status.history:
-        events.append(HistoryEvent(event.at, event.event, event.attempt, event.worker or None, event.detail or None))
+    for event in status.history:
+        worker = event.worker or None
+        if event.leased_at:
+            events.append(HistoryEvent(event.leased_at, "leased", event.attempt, worker, None))
+        events.append(HistoryEvent(event.at, event.event, event.attempt, worker, event.detail or None))
+    if status.state == RUNNING:
+        events.append(HistoryEvent(status.started_at, "leased", status.attempt, status.worker or None, None))
+    events.sort(key=lambda each: each.at)
     return 200, events
 
 

@@ -13,7 +13,7 @@ usual text of a UUID.
 
 from collections.abc import Callable
 
-__all__ = ["SLOTS", "IdGenerator", "format_id", "id_time_ms", "parse_id", "reserved_range", "slot_of"]
+__all__ = ["SLOTS", "IdGenerator", "format_id", "id_time_ms", "parse_id", "reserved_range", "slot_of", "unpack_id"]
 
 SLOTS = 4096
 
@@ -36,6 +36,11 @@ def parse_id(text: str) -> bytes:
     if len(task_id) != 16 or task_id[8] >> 6 != 2:
         raise ValueError("not a task id")
     return task_id
+
+
+def unpack_id(text: str) -> bytes:
+    """The 16 bytes of an id's text that is known to be one."""
+    return bytes.fromhex(text.replace("-", ""))
 
 
 def slot_of(task_id: bytes) -> int:

@@ -72,6 +72,7 @@ class HistoryRecord(msgspec.Struct, array_like=True, gc=False):
     attempt: int = 0
     worker: str = ""
     detail: str = ""
+    leased_at: int = 0  # when it ended an attempt: when that began, which is no record of its own
 
 
 class TaskStatus(msgspec.Struct, array_like=True, gc=False):

@@ -142,6 +142,8 @@ class Service:
         """Tasks a second over the last 10 s."""
         node, now = self._node, self._node.clock.now_ms()
         queues = list(node.writer.engine.core.queues.values()) if node.writer is not None else []
+        for queue in queues:
+            queue.metrics.sample(now)
         return {
             "in": sum(queue.metrics.rate_in.per_second(now) for queue in queues),
             "out": sum(queue.metrics.rate_out.per_second(now) for queue in queues),

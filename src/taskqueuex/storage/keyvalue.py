@@ -151,11 +151,14 @@ class KeyValueBatch:
     def delete_index(self, place: Place, index: Index, key: bytes) -> None:
         self._delete(FAMILY_ORDER, _keys(place).indexes[index] + key)
 
-    def put_ended(self, place: Place, state: int, row: EndedRow) -> None:
-        value = b"" if not (row.name_hash or row.has_children or row.workflow) else msgspec.msgpack.encode(
-            (row.name_hash, row.has_children, row.workflow)
-        )
-        self._put(FAMILY_ENDED, _ended_key(place, state, row.forget_at, row.task_id), value)
+    def put_ended(
+        self, place: Place, state: int, forget_at: int, task_id: bytes, name_hash: bytes, has_children: bool,
+        workflow: bytes,
+    ) -> None:  # fmt: skip
+        value = b""
+        if name_hash or has_children or workflow:
+            value = msgspec.msgpack.encode((name_hash, has_children, workflow))
+        self._put(FAMILY_ENDED, _ended_key(place, state, forget_at, task_id), value)
 
     def delete_ended(self, place: Place, state: int, forget_at: int, task_id: bytes) -> None:
         self._delete(FAMILY_ENDED, _ended_key(place, state, forget_at, task_id))
