@@ -314,5 +314,15 @@ def test_a_bad_timeout_is_named(api, queue, check):
     )
 
 
+def test_work_whose_caller_has_gone_is_not_started(api, queue, check):
+    pipelined = api.connect()
+    pipelined.send("POST", f"/v1/queues/{queue}-poll/dequeue", {"wait_ms": 400})
+    pipelined.send("POST", f"/v1/queues/{queue}/tasks", {}, Request_Timeout_Ms="50")
+    assert pipelined.receive().json == {"tasks": []}
+    reply = pipelined.receive()
+    assert reply.status >= 400 and reply.json["outcome"] == "not_applied"
+    nothing_was_applied(api, queue, check)
+
+
 def test_a_request_with_time_left_is_done(api, queue):
     assert api.call("POST", f"/v1/queues/{queue}/tasks", {}, Request_Timeout_Ms="5000").status == 201

@@ -337,6 +337,17 @@ def test_a_fan_out_of_a_thousand_children_is_released(api, queue):
     assert found == children
 
 
+def test_a_chain_of_ten_thousand_is_cancelled_to_its_end(api, queue):
+    tasks = [{"ref": "0", "queue": queue}]
+    tasks += [{"ref": str(n), "queue": queue, "depends_on": [str(n - 1)]} for n in range(1, 10_000)]
+    ids = api.good("POST", "/v1/workflows", {"tasks": tasks}, 201)["ids"]
+    assert api.queue(queue)["counts"]["blocked"] == 9_999
+    api.steer(ids["0"], "kill")
+    assert api.task(ids["9999"], wait_ms=30_000)["state"] == "cancelled"
+    counts = api.queue(queue)["counts"]
+    assert (counts["dead"], counts["cancelled"], counts["blocked"]) == (1, 9_999, 0)
+
+
 # -- cancel and kill ------------------------------------------------------------------------------
 
 

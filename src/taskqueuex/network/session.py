@@ -115,6 +115,7 @@ class Session(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._leave()
+        self._reader.close()
 
     def _leave(self) -> None:
         if not self.closed:
