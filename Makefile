@@ -1,0 +1,52 @@
+# Every command of daily work. `make` alone lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Newer than pyproject.toml and constraints.txt when what they ask for is installed.
+STAMP := $(VENV)/installed.stamp
+
+KILLS ?= 5000
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test lint types contract check bench torture clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## install everything into .venv, at the versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt scripts/make_venv.sh
+	test -x $(BIN)/python || sh scripts/make_venv.sh $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+serve: setup ## run a server on 127.0.0.1:7470; ARGS="--listen 127.0.0.1:8000" adds flags
+	$(BIN)/tqx serve $(ARGS)
+
+test: setup ## run all tests; ARGS="tests/engine -x" chooses some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict
+	$(BIN)/mypy --strict
+
+contract: setup ## the one-way doors between the rooms
+	$(BIN)/lint-imports
+
+check: lint types contract test ## all that must pass before a change goes in
+
+bench: setup ## measure the server and its peers side by side; ARGS="--quick" for a short round
+	sh benchmarks/install_peers.sh
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+torture: setup ## kill a server thousands of times and check what its clients saw; KILLS=200 ARGS="--seed 7"
+	$(BIN)/python -m tests.torture --kills $(KILLS) $(ARGS)
+
+clean: ## remove the environment and everything that was generated
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf src/*.egg-info benchmarks/load benchmarks/results.json schemathesis-report
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
