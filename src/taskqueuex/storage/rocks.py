@@ -189,7 +189,6 @@ class RocksKeyValue:
         self, family: int, start: bytes, end: bytes, limit: int, backwards: bool, bounded: bool = True
     ) -> list[tuple[bytes, bytes]]:
         options = ReadOptions()
-        options.set_iterate_lower_bound(start)
         options.set_iterate_upper_bound(end)
         if bounded:
             options.set_max_skippable_internal_keys(_SKIPPED_MAX)
@@ -202,7 +201,10 @@ class RocksKeyValue:
         found: list[tuple[bytes, bytes]] = []
         try:
             while rows.valid() and len(found) < limit:
-                found.append((rows.key(), rows.value()))
+                key = rows.key()
+                if key < start:  # a lower bound of ReadOptions was not kept to by prev()
+                    break
+                found.append((key, rows.value()))
                 advance()
                 if len(found) % _CHUNK == 0:
                     time.sleep(0)
