@@ -163,6 +163,13 @@ class Process:
     address: tuple[str, int]
     data: Path
     process: "subprocess.Popen[str]"
+    log: threading.Thread  # forwards what it logs, which pytest shows where a test fails
+
+    def close(self) -> None:
+        """Behind the process's end."""
+        self.log.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
 
 def start_server(data: Path) -> Process:
@@ -185,9 +192,9 @@ def start_server(data: Path) -> Process:
         told.append(line)
         found = re.search(r"http://([0-9.]+):([0-9]+)", line)
         if found:
-            # What it logs later is shown by pytest where a test fails.
-            threading.Thread(target=_forward, args=(process.stderr,), daemon=True).start()
-            return Process((found.group(1), int(found.group(2))), data, process)
+            log = threading.Thread(target=_forward, args=(process.stderr,), daemon=True)
+            log.start()
+            return Process((found.group(1), int(found.group(2))), data, process, log)
     raise AssertionError(f"the server did not start: {''.join(told)}")
 
 
@@ -199,8 +206,7 @@ def _forward(stream: Any) -> None:
 def stop_server(server: Process) -> int:
     server.process.send_signal(signal.SIGTERM)
     code = server.process.wait(30)
-    if server.process.stderr is not None:
-        server.process.stderr.close()
+    server.close()
     return code
 
 
@@ -224,8 +230,8 @@ def own_server(tmp_path: Path) -> Iterator[Any]:
     for each in started:
         if each.process.poll() is None:
             stop_server(each)
-        elif each.process.stderr is not None:
-            each.process.stderr.close()
+        else:
+            each.close()
 
 
 @pytest.fixture
