@@ -269,3 +269,10 @@ def test_a_backup_is_refused_where_something_is(api, tmp_path, check):
     check.problem(api.call("POST", "/v1/admin/backup", {"path": str(tmp_path)}), 409, "conflict")
     for path in ("relative", str(tmp_path / "a" / "b")):
         check.field(api.call("POST", "/v1/admin/backup", {"path": path}), "path")
+
+
+def test_a_wrong_question_beside_a_memory_queue_is_only_refused(api, queue, check, unknown_id):
+    api.put_queue(queue, durability="memory", max_tasks=10)
+    check.field(api.call("GET", "/v1/workflows?cursor=rubbish"), "cursor")
+    check.problem(api.call("GET", f"/v1/workflows/{unknown_id}"), 404, "not_found")
+    assert api.good("GET", "/readyz")["status"] == "ok", "a client's mistake is no failure of the store"
