@@ -98,13 +98,13 @@ class Window:
             if self.asked is not None:
                 self.log[key] = False
             return
-        if key == self.hot[self._head]:
+        if key == self.first():
             self._head += 1
             if self._head > 1_024 and self._head * 2 > len(self.hot):
                 self._trim()
             return
         index = bisect_left(self.hot, key, self._head)
-        assert self.hot[index] == key, "the key is not in its window"
+        assert index < len(self.hot) and self.hot[index] == key, "the key is not in its window"
         del self.hot[index]
 
     def _trim(self) -> None:
