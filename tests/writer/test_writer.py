@@ -1,0 +1,280 @@
+"""The turn and its commit: nothing is shown before it is safe, nothing is lost after it was shown."""
+
+import asyncio
+
+import pytest
+
+from taskqueuex.engine.engine import Engine
+from taskqueuex.testing import EIO, ENOSPC
+from taskqueuex.writer.writer import Writer
+from writer_harness import Harness, Session, turns
+
+
+async def nothing_is_answered_before_its_sync(commit: str = "thread") -> None:
+    harness = Harness(commit)
+    first = await harness.call("enqueue", "q", {"payload": 1})
+    assert (first.status, first.durability) == (201, "durable")
+    harness.rows.sync_gate.clear()
+    try:
+        calls = [harness.submit(Session(), "enqueue", "q", {"payload": 2})[0]]
+        await turns()
+        shown = [
+            harness.submit(Session(), "get_queue", "q")[0],
+            harness.submit(Session(), "get_task", "01890000-0000-7000-8000-000000000000")[0],
+            harness.submit(Session(), "list_tasks", query={"queue": "q"})[0],
+            harness.submit(Session(), "dequeue_queue", "q", {})[0],
+        ]
+        await turns()
+        assert [call.status for call in calls + shown] == [0] * 5, "answered before it was synced"
+    finally:
+        harness.rows.sync_gate.set()
+    for call in calls + shown:
+        if not call.status:
+            await asyncio.wait_for(call.sink.expect(call), 10)
+    assert [call.status for call in calls + shown] == [201, 200, 404, 200, 200]
+    assert harness.failures == []
+    await harness.writer.stop()
+
+
+def test_no_answer_leaves_before_the_sync_of_what_it_tells_of():
+    asyncio.run(nothing_is_answered_before_its_sync())
+
+
+def test_mutant_a_writer_that_answers_after_the_write(monkeypatch):
+    honest = Writer._release_held
+
+    def hasty(self):
+        held, self._held = self._held, []
+        self._release(held)
+        honest(self)
+
+    monkeypatch.setattr(Writer, "_release_held", hasty)
+    with pytest.raises(AssertionError, match="before it was synced"):
+        asyncio.run(nothing_is_answered_before_its_sync())
+
+
+@pytest.mark.parametrize("commit", ["inline", "thread"])
+def test_after_a_failed_sync_the_outcome_is_unknown_and_nothing_shown_is_lost(commit):
+    async def run():
+        harness = Harness(commit)
+        shown = (await harness.call("enqueue", "q", {"payload": 1})).json()["id"]
+        harness.rows.fail_sync = EIO
+        writing, reading = Session(), Session()
+        one, answered_one = harness.submit(writing, "enqueue", "q", {"payload": 2})
+        two, answered_two = harness.submit(reading, "list_queues")
+        await asyncio.wait_for(asyncio.gather(answered_one, answered_two), 10)
+        assert [one.status, two.status] == [503, 503]
+        assert (one.outcome.code, one.outcome.outcome) == ("storage_unavailable", "unknown")
+        assert len(harness.failures) == 1
+        late = await harness.call("enqueue", "q", {})
+        assert (late.status, late.outcome.outcome) == (503, "not_applied")
+        harness.recover(power_cut=True)
+        assert (await harness.call("get_task", shown)).status == 200
+        counts = (await harness.call("get_queue", "q")).json()["counts"]
+        assert counts["ready"] == 1
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", ["fail_write", "fail_after_write"])
+@pytest.mark.parametrize("error", [EIO, ENOSPC], ids=["EIO", "ENOSPC"])
+def test_a_failed_write_is_unknown_and_a_repeat_with_the_key_settles_it(fault, error):
+    async def run():
+        harness = Harness()
+        await harness.call("put_queue", "q", {})
+        setattr(harness.rows, fault, error)
+        body = {"payload": "once"}
+        lost = await harness.call("enqueue", "q", body, key="k1")
+        assert (lost.status, lost.outcome.outcome) == (503, "unknown")
+        harness.recover()
+        again = await harness.call("enqueue", "q", body, key="k1")
+        assert again.status == 201
+        assert (await harness.call("get_queue", "q")).json()["counts"]["ready"] == 1
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_a_stalled_write_is_repeated_and_nobody_is_refused():
+    async def run():
+        harness = Harness()
+        harness.rows.stalls = 3
+        call = await harness.call("enqueue", "q", {})
+        assert call.status == 201 and harness.metrics.stalls == 3 and harness.failures == []
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_a_key_gives_its_first_answer_again_and_refuses_another_body():
+    async def run():
+        harness = Harness()
+        first = await harness.call("enqueue", "q", {"payload": 1}, key="k")
+        again = await harness.call("enqueue", "q", {"payload": 1}, key="k")
+        assert again.json() == first.json() and again.status == 201
+        other = await harness.call("enqueue", "q", {"payload": 2}, key="k")
+        assert (other.status, other.outcome.code) == (422, "idempotency_mismatch")
+        assert (await harness.call("enqueue", "r", {"payload": 1}, key="k")).json() != first.json()
+        harness.recover(power_cut=True)
+        later = await harness.call("enqueue", "q", {"payload": 1}, key="k")
+        assert later.json() == first.json()
+        assert (await harness.call("get_queue", "q")).json()["counts"]["ready"] == 1
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_two_calls_with_one_key_at_the_same_time_are_one():
+    async def run():
+        harness = Harness()
+        await harness.call("enqueue_batch", "q", {"tasks": [{}] * 10})
+        one, first = harness.submit(Session(), "purge_queue", "q", None, key="k")
+        two, second = harness.submit(Session(), "purge_queue", "q", None, key="k")
+        await asyncio.wait_for(asyncio.gather(first, second), 10)
+        assert one.json() == two.json() == {"matched": 10, "changed": 10}
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_memory_answers_at_once_relaxed_after_the_write_and_both_say_so():
+    async def run():
+        harness = Harness("thread")
+        await harness.call("put_queue", "m", {"durability": "memory", "max_tasks": 10})
+        await harness.call("put_queue", "r", {"durability": "relaxed"})
+        syncs = harness.rows.syncs
+        harness.rows.sync_gate.clear()
+        try:
+            memory = await harness.call("enqueue", "m", {})
+            relaxed = await harness.call("enqueue", "r", {})
+            assert (memory.status, memory.durability) == (201, "memory")
+            assert (relaxed.status, relaxed.durability) == (201, "relaxed")
+        finally:
+            harness.rows.sync_gate.set()
+        while harness.rows.syncs == syncs:
+            await asyncio.sleep(0.01)
+        harness.recover(power_cut=True)
+        assert (await harness.call("get_queue", "r")).json()["counts"]["ready"] == 1
+        assert (await harness.call("get_queue", "m")).json()["counts"]["ready"] == 0
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_relaxed_stops_acknowledging_when_the_sync_does_not_keep_up():
+    async def run():
+        harness = Harness("thread")
+        await harness.call("put_queue", "r", {"durability": "relaxed"})
+        harness.rows.sync_gate.clear()
+        try:
+            assert (await harness.call("enqueue", "r", {})).status == 201
+            while not harness.writer._syncing:
+                await asyncio.sleep(0.01)
+            late, _ = harness.submit(Session(), "enqueue", "r", {})
+            await turns()
+            assert late.status == 0
+        finally:
+            harness.rows.sync_gate.set()
+        await asyncio.wait_for(late.sink.expect(late), 10)
+        assert late.status == 201
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_a_lease_whose_connection_closed_before_the_answer_is_given_back():
+    async def run():
+        harness = Harness("thread")
+        task_id = (await harness.call("enqueue", "q", {})).json()["id"]
+        harness.rows.sync_gate.clear()
+        session = Session()
+        call, answered = harness.submit(session, "dequeue_queue", "q", {})
+        await turns()
+        session.closed = True
+        harness.writer.on_disconnect(session)
+        harness.rows.sync_gate.set()
+        await asyncio.wait_for(answered, 10)
+        again = await harness.call("dequeue_queue", "q", {"wait_ms": 5_000})
+        (task,) = again.json()["tasks"]
+        assert (task["id"], task["attempt"], task["failures"] if "failures" in task else 0) == (task_id, 2, 0)
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_calls_behind_a_poll_of_the_same_session_wait_for_it():
+    async def run():
+        harness = Harness()
+        session = Session()
+        poll, polled = harness.submit(session, "dequeue_queue", "q", {"wait_ms": 10_000})
+        behind, answered = harness.submit(session, "enqueue", "other", {})
+        await turns()
+        assert (poll.status, behind.status) == (0, 0)
+        assert (await harness.call("enqueue", "q", {})).status == 201
+        await asyncio.wait_for(asyncio.gather(polled, answered), 10)
+        assert [call.command.name for call in session.answers] == ["dequeue_queue", "enqueue"]
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_a_mistake_in_a_handler_costs_its_turn_and_not_the_store(monkeypatch):
+    async def run():
+        harness = Harness()
+        await harness.call("enqueue", "q", {"payload": 1})
+
+        def broken(self, call):
+            raise ZeroDivisionError("a mistake")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Engine, "apply", broken)
+            call = await harness.call("enqueue", "q", {"payload": 2})
+        assert (call.status, call.outcome.outcome) == (503, "unknown")
+        assert isinstance(harness.failures[0], ZeroDivisionError)
+        harness.recover()
+        assert (await harness.call("get_queue", "q")).json()["counts"]["ready"] == 1
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_a_full_inbox_refuses_and_says_that_nothing_was_applied():
+    async def run():
+        harness = Harness(inbox_max=5)
+        calls = [harness.submit(Session(), "enqueue", "q", {})[0] for _ in range(9)]
+        await turns()
+        assert [call.status for call in calls] == [201] * 5 + [503] * 4
+        assert (calls[-1].outcome.code, calls[-1].outcome.outcome) == ("overloaded", "not_applied")
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_work_whose_caller_has_gone_is_not_started():
+    async def run():
+        harness = Harness()
+        call, answered = harness.submit(Session(), "enqueue", "q", {})
+        call.deadline_us = 1
+        await asyncio.wait_for(answered, 10)
+        assert (call.status, call.outcome.outcome) == (408, "not_applied")
+        assert (await harness.call("list_queues")).json()["queues"] == []
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_stopping_answers_the_polls_and_commits_what_was_taken():
+    async def run():
+        harness = Harness()
+        poll, polled = harness.submit(Session(), "dequeue_queue", "q", {"wait_ms": 60_000})
+        await turns()
+        call, answered = harness.submit(Session(), "enqueue", "other", {})
+        await harness.writer.stop()
+        assert polled.done() and poll.json() == {"tasks": []}
+        assert answered.done() and call.status == 201
+        harness.recover(power_cut=True)
+        assert (await harness.call("get_queue", "other")).json()["counts"]["ready"] == 1
+        await harness.writer.stop()
+
+    asyncio.run(run())
