@@ -49,7 +49,13 @@ def test_a_task_comes_back_as_it_was_put_with_its_status_and_lease(storage):
         b'{"x": [1, 2.50]}',
     )  # fmt: skip
     status = TaskStatus(
-        4, 2, 1, 9, result=b"[]", errors=[ErrorRecord(1, 2, "T", "m", "tb", "w")], history=[HistoryRecord(1, "failed", 2)]
+        4,
+        2,
+        1,
+        9,
+        result=b"[]",
+        errors=[ErrorRecord(1, 2, "T", "m", "tb", "w")],
+        history=[HistoryRecord(1, "failed", 2)],
     )
     lease = LeaseRecord(3, (1 << 64) - 1, 10, 20, 10, 0, "w", True, b"0.5")
 
@@ -145,7 +151,14 @@ def test_a_scan_starts_at_its_start_stops_at_its_limit_and_keeps_to_its_prefix(s
 def test_queues_partitions_groups_jobs_and_workflows_come_back(storage):
     place, (one, two, three) = Place(4, 4), ids_of(4, 3)
     queue = QueueRecord("q.x", QueueConfig(discipline="lifo", max_tasks=3), True, 5, [(4, 4)])
-    partition = PartitionRecord("q.x", [1, 2, 3, 4, 5, 6, 7, 8, 9], 2, last_id=one, resort=b"moves", resort_layout=("fifo", True, False))
+    partition = PartitionRecord(
+        "q.x",
+        [1, 2, 3, 4, 5, 6, 7, 8, 9],
+        2,
+        last_id=one,
+        resort=b"moves",
+        resort_layout=("fifo", True, False),
+    )
 
     def fill(batch):
         batch.put_queue(queue)
@@ -289,8 +302,18 @@ def test_a_range_full_of_tombstones_is_read_all_the_same(tmp_path):
     store = open_rocks(tmp_path / "db", "small")
     place = Place(1, 1)
     for begin in range(0, 60_000, 5_000):
-        commit(store, lambda batch, b=begin: [batch.put_index(place, ORDER, n.to_bytes(24, "big")) for n in range(b, b + 5_000)])
+        commit(
+            store,
+            lambda batch, b=begin: [
+                batch.put_index(place, ORDER, n.to_bytes(24, "big")) for n in range(b, b + 5_000)
+            ],
+        )
     for begin in range(0, 55_000, 5_000):
-        commit(store, lambda batch, b=begin: [batch.delete_index(place, ORDER, n.to_bytes(24, "big")) for n in range(b, b + 5_000)])
+        commit(
+            store,
+            lambda batch, b=begin: [
+                batch.delete_index(place, ORDER, n.to_bytes(24, "big")) for n in range(b, b + 5_000)
+            ],
+        )
     assert len(store.scan_index(place, ORDER, b"", 10_000)) == 5_000
     store.close()

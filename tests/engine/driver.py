@@ -3,11 +3,24 @@
 import random
 
 from oracle import expected_order
+
 from taskqueuex.model.ids import parse_id
 from taskqueuex.storage.check import check_storage
 from taskqueuex.testing import Simulator
 
-OPERATIONS = ("enqueue", "enqueue", "enqueue", "take", "take", "settle", "cancel", "edit", "later", "later", "advance")
+OPERATIONS = (
+    "enqueue",
+    "enqueue",
+    "enqueue",
+    "take",
+    "take",
+    "settle",
+    "cancel",
+    "edit",
+    "later",
+    "later",
+    "advance",
+)
 
 
 class Driver:

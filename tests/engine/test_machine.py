@@ -10,14 +10,13 @@ import random
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from oracle import expected_order
 
 from taskqueuex.engine import produce, staging
 from taskqueuex.model.ids import parse_id
 from taskqueuex.storage.check import check_storage
 from taskqueuex.testing import Simulator
 from taskqueuex.writer.recovery import open_engine
-
-from oracle import expected_order
 
 GROUPS = ["", "a", "b", "c"]
 QUEUES = ["q", "r"]
@@ -110,7 +109,9 @@ class Machine(RuleBasedStateMachine):
         name=st.sampled_from(["", "n"]),
         bulky=st.booleans(),
     )
-    def enqueue(self, queue, group, weight, priority, delay, ttl, unique, conflict, parents, policy, name, bulky):
+    def enqueue(
+        self, queue, group, weight, priority, delay, ttl, unique, conflict, parents, policy, name, bulky
+    ):
         body = {"group": group or None, "group_weight": weight, "priority": priority, "name": name}
         body["payload"] = "x" * 5_000 if bulky else len(self.ids)
         if delay:
@@ -125,7 +126,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(queue=st.sampled_from(QUEUES), count=st.integers(1, 12), priority=st.integers(-1, 1))
     def enqueue_batch(self, queue, count, priority):
-        tasks = [{"group": self.random.choice(GROUPS) or None, "priority": priority, "payload": n} for n in range(count)]
+        tasks = [
+            {"group": self.random.choice(GROUPS) or None, "priority": priority, "payload": n}
+            for n in range(count)
+        ]
         self.submit("enqueue_batch", queue, {"tasks": tasks})
 
     @rule(queue=st.sampled_from(QUEUES), count=st.integers(4, 9), priority=st.integers(-1, 1))
@@ -137,7 +141,9 @@ class Machine(RuleBasedStateMachine):
     def dequeue(self, queue, most, lease):
         self.submit("dequeue_queue", queue, {"max": most, "lease_ms": lease, "worker": "w"})
 
-    @rule(what=st.sampled_from(["ack", "fail", "release", "heartbeat"]), delay=st.sampled_from([None, 0, 100]))
+    @rule(
+        what=st.sampled_from(["ack", "fail", "release", "heartbeat"]), delay=st.sampled_from([None, 0, 100])
+    )
     def settle_one(self, what, delay):
         if not self.leases:
             return
@@ -157,7 +163,9 @@ class Machine(RuleBasedStateMachine):
     def steer(self, what):
         self.submit(what, self.some_id())
 
-    @rule(priority=st.integers(-2, 2), delay=st.sampled_from([None, -50, 80]), ttl=st.sampled_from([None, 90]))
+    @rule(
+        priority=st.integers(-2, 2), delay=st.sampled_from([None, -50, 80]), ttl=st.sampled_from([None, 90])
+    )
     def edit(self, priority, delay, ttl):
         body = {"priority": priority}
         if delay is not None:
@@ -166,7 +174,9 @@ class Machine(RuleBasedStateMachine):
             body["expires_at"] = self.sim.now_ms + ttl
         self.submit("edit_task", self.some_id(), body)
 
-    @rule(queue=st.sampled_from(QUEUES), what=st.sampled_from(["pause_queue", "resume_queue", "resume_queue"]))
+    @rule(
+        queue=st.sampled_from(QUEUES), what=st.sampled_from(["pause_queue", "resume_queue", "resume_queue"])
+    )
     def pause(self, queue, what):
         self.submit(what, queue)
 
@@ -217,7 +227,11 @@ class Machine(RuleBasedStateMachine):
         assert fresh.leases.keys() == live.leases.keys()
         for task_id, lease in live.leases.items():
             kept = fresh.leases[task_id]
-            assert (kept.attempt, kept.nonce, kept.cancel_requested) == (lease.attempt, lease.nonce, lease.cancel_requested)
+            assert (kept.attempt, kept.nonce, kept.cancel_requested) == (
+                lease.attempt,
+                lease.nonce,
+                lease.cancel_requested,
+            )
         for name, queue in live.queues.items():
             other = fresh.queues[name]
             assert other.config == queue.config and other.paused == queue.paused
@@ -225,9 +239,7 @@ class Machine(RuleBasedStateMachine):
             for mine, theirs in zip(queue.partitions, other.partitions, strict=True):
                 # Bounds may lie lower in storage than in memory; the check holds them against the rows.
                 assert _without_bounds(theirs) == _without_bounds(mine)
-        stored = self.sim.tiers.durable.get_tasks(
-            [*live.tasks, *live.recent], leases=True
-        )
+        stored = self.sim.tiers.durable.get_tasks([*live.tasks, *live.recent], leases=True)
         for task_id, task in [*live.tasks.items(), *live.recent.items()]:
             row = stored.get(task_id)
             assert row is not None, "a task in memory that storage does not have"

@@ -5,8 +5,8 @@ every run. The second of the five (showing what is not synced) is the writer's: 
 """
 
 import pytest
-
 from driver import CONFIGS, Driver
+
 from taskqueuex.engine import core as core_module
 from taskqueuex.engine.core import Core, Partition
 from taskqueuex.engine.window import Window

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
+from writer_harness import Harness, Session, turns
 
 from taskqueuex.engine.engine import Engine
 from taskqueuex.testing import EIO, ENOSPC
 from taskqueuex.writer.writer import Writer
-from writer_harness import Harness, Session, turns
 
 
 async def nothing_is_answered_before_its_sync(commit: str = "thread") -> None:

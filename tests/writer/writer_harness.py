@@ -6,8 +6,8 @@ import random
 import msgspec
 
 from taskqueuex.clock import SystemClock
-from taskqueuex.testing import SimulatedCall, faulty_storage
 from taskqueuex.storage import memory_storage
+from taskqueuex.testing import SimulatedCall, faulty_storage
 from taskqueuex.writer import IdempotencyKeys, Tiers, Writer, WriterConfig, WriterMetrics, open_engine
 
 

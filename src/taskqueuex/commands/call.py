@@ -27,7 +27,19 @@ class Sink(Protocol):
 class Call:
     """A request, decoded and validated against its row of the command table."""
 
-    __slots__ = ("answer", "body", "command", "deadline_us", "key", "query", "raw", "received_us", "settled", "sink", "target")
+    __slots__ = (
+        "answer",
+        "body",
+        "command",
+        "deadline_us",
+        "key",
+        "query",
+        "raw",
+        "received_us",
+        "settled",
+        "sink",
+        "target",
+    )
 
     def __init__(
         self,

@@ -43,7 +43,9 @@ def _meta(**kwargs: Any) -> msgspec.Meta:
 
 
 # `$` alone would let a trailing newline pass, in Python.
-QueueName = Annotated[str, _meta(pattern=r"^[A-Za-z0-9._-]{1,128}$(?!\n)", description="1 to 128 of A-Z a-z 0-9 . _ -")]
+QueueName = Annotated[
+    str, _meta(pattern=r"^[A-Za-z0-9._-]{1,128}$(?!\n)", description="1 to 128 of A-Z a-z 0-9 . _ -")
+]
 TaskId = Annotated[
     str,
     _meta(

@@ -13,7 +13,6 @@ from taskqueuex.commands.call import Call
 from taskqueuex.commands.consume import (
     AckTask,
     Dequeue,
-    DequeueReply,
     ErrorSpec,
     FailTask,
     HeartbeatReply,
@@ -42,7 +41,6 @@ from taskqueuex.model.states import (
     RUNNING,
     SCHEDULED,
     STATE_NAMES,
-    STATES,
 )
 from taskqueuex.model.task import ErrorRecord, LeaseRecord
 
@@ -56,9 +54,11 @@ _RAW_SETTLED = [msgspec.Raw(msgspec.json.encode(reply)) for reply in _SETTLED]
 class Taking:
     """What a dequeue asks for, and what it has got so far."""
 
-    __slots__ = ("lease_ms", "names", "room", "tasks", "weights", "want", "worker")
+    __slots__ = ("lease_ms", "names", "room", "tasks", "want", "weights", "worker")
 
-    def __init__(self, names: list[str], weights: list[int] | None, want: int, lease_ms: int, worker: str) -> None:
+    def __init__(
+        self, names: list[str], weights: list[int] | None, want: int, lease_ms: int, worker: str
+    ) -> None:
         self.names = names
         self.weights = weights  # None: served in order
         self.want = want
@@ -273,7 +273,9 @@ def _lease(
     length = taking.lease_ms or record.lease_ms or queue.config.lease_ms
     timeout_at = now + record.timeout_ms if record.timeout_ms else 0
     expires_at = now + length
-    lease = LeaseRecord(status.attempt, core.random_bits(64), now, expires_at, length, timeout_at, taking.worker)
+    lease = LeaseRecord(
+        status.attempt, core.random_bits(64), now, expires_at, length, timeout_at, taking.worker
+    )
     core.leases[task.id] = lease
     look_at = min(expires_at, timeout_at) if timeout_at else expires_at
     heapq.heappush(core.lease_alarms, (look_at, task.id, lease.attempt))
@@ -488,7 +490,12 @@ def heartbeat(core: Core, task_id: bytes, body: HeartbeatTask) -> HeartbeatReply
     return HeartbeatReply(lease.expires_at, lease.cancel_requested)
 
 
-_KINDS: tuple[tuple[str, Any], ...] = (("ack", ack), ("fail", fail), ("release", release), ("heartbeat", heartbeat))
+_KINDS: tuple[tuple[str, Any], ...] = (
+    ("ack", ack),
+    ("fail", fail),
+    ("release", release),
+    ("heartbeat", heartbeat),
+)
 
 
 def settle_items(core: Core, call: Call) -> SettleReply:
@@ -518,4 +525,3 @@ def _raw(answer: Any) -> msgspec.Raw:
     if answer is _SETTLED[COMPLETED]:
         return _RAW_SETTLED[COMPLETED]
     return msgspec.Raw(msgspec.json.encode(answer))
-

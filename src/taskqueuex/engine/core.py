@@ -35,7 +35,15 @@ from taskqueuex.model.ids import SLOTS, IdGenerator, format_id
 from taskqueuex.model.jobs import WorkflowRecord
 from taskqueuex.model.place import DURABLE, VOLATILE, Place
 from taskqueuex.model.queue import PartitionRecord, QueueConfig, QueueRecord, layout_of
-from taskqueuex.model.reads import ReadChildren, ReadGroup, ReadIndex, ReadLater, ReadRequest, ReadTasks, ReadUnique
+from taskqueuex.model.reads import (
+    ReadChildren,
+    ReadGroup,
+    ReadIndex,
+    ReadLater,
+    ReadRequest,
+    ReadTasks,
+    ReadUnique,
+)
 from taskqueuex.model.rows import AGE, DUE, GWAIT, ORDER, Batch, StoredTask
 from taskqueuex.model.states import (
     BLOCKED,
@@ -47,7 +55,14 @@ from taskqueuex.model.states import (
     SCHEDULED,
     STATES,
 )
-from taskqueuex.model.task import DependencyRecord, GroupRecord, HistoryRecord, LeaseRecord, TaskRecord, TaskStatus
+from taskqueuex.model.task import (
+    DependencyRecord,
+    GroupRecord,
+    HistoryRecord,
+    LeaseRecord,
+    TaskRecord,
+    TaskStatus,
+)
 
 __all__ = [
     "DURABILITY_LEVELS",
@@ -215,7 +230,9 @@ class Queue:
 class Core:
     """All that the engine knows, and the primitives."""
 
-    def __init__(self, random_bits: Callable[[int], int], hot_width: int = 4_096, recent_max: int = 10_000) -> None:
+    def __init__(
+        self, random_bits: Callable[[int], int], hot_width: int = 4_096, recent_max: int = 10_000
+    ) -> None:
         self.random_bits = random_bits
         self.hot_width = hot_width
         self.recent_max = recent_max
@@ -230,7 +247,9 @@ class Core:
         self.recent: OrderedDict[bytes, Task] = OrderedDict()
         self.kept = 0  # tasks that were read for this turn
         self._kept_lately: deque[int] = deque(maxlen=8)  # and for each of the last turns
-        self.missing: set[bytes] = set()  # ids that storage does not have (and never will: ids are ours to make)
+        self.missing: set[bytes] = (
+            set()
+        )  # ids that storage does not have (and never will: ids are ours to make)
         self.leases: dict[bytes, LeaseRecord] = {}
         self.lease_alarms: list[tuple[int, bytes, int]] = []  # heap of (when to look, id, attempt)
         self.alarms: list[tuple[int, int, str, Any]] = []  # heap of (at, tie, kind, subject)
@@ -481,7 +500,9 @@ class Core:
         partition: Partition = read.owner
         if read.place is partition.place and read.group_hash not in partition.groups:
             width = 64 if len(partition.groups) < 2_000 else 8
-            partition.groups[read.group_hash] = Group(read.group_hash, record or GroupRecord(read.name), width)
+            partition.groups[read.group_hash] = Group(
+                read.group_hash, record or GroupRecord(read.name), width
+            )
 
     def refresh_head(self, partition: Partition, group: Group) -> None:
         """Puts a group's place in the order index right after whatever changed about it."""
@@ -643,10 +664,10 @@ class Core:
         if state == READY:
             self._enter_ready(task)
             return
-        elif state == RUNNING:
+        if state == RUNNING:
             self._enter_running(task)
             return
-        elif state in (SCHEDULED, RETRYING):
+        if state in (SCHEDULED, RETRYING):
             self._enter_timer(partition, _due_key(status.run_at, task.id, KIND_RUN))
             if state == RETRYING:
                 self._count_group(task, retrying=1)

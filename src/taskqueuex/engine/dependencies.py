@@ -13,7 +13,16 @@ from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job
 from taskqueuex.model.ids import format_id
 from taskqueuex.model.jobs import JobRecord
 from taskqueuex.model.reads import ReadChildren
-from taskqueuex.model.states import BLOCKED, CANCELLED, COMPLETED, DEAD, EXPIRED, READY, SCHEDULED, STATE_NAMES
+from taskqueuex.model.states import (
+    BLOCKED,
+    CANCELLED,
+    COMPLETED,
+    DEAD,
+    EXPIRED,
+    READY,
+    SCHEDULED,
+    STATE_NAMES,
+)
 from taskqueuex.model.task import (
     EDGE_CANCEL,
     EDGE_HOLD,
@@ -98,7 +107,9 @@ def release_children(core: Core, parent: Task, outcome: str) -> None:
                 del core.edges[parent.id]
             return
     core.edges.pop(parent.id, None)
-    record = JobRecord("release", core.now_ms, subject=parent.id, queue=parent.partition.queue.name, action=outcome)
+    record = JobRecord(
+        "release", core.now_ms, subject=parent.id, queue=parent.partition.queue.name, action=outcome
+    )
     add_job(core, b"release" + parent.id, record)
 
 

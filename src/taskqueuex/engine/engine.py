@@ -16,7 +16,17 @@ from typing import Any, Final
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.consume import Dequeue, DequeueReply, SettleReply
 from taskqueuex.commands.tasks import WaitQuery
-from taskqueuex.engine import consume, dependencies, produce, queues, resort, staging, steer, sweeps, timers, views
+from taskqueuex.engine import (
+    consume,
+    dependencies,
+    produce,
+    queues,
+    resort,
+    staging,
+    steer,
+    sweeps,
+    views,
+)
 from taskqueuex.engine.consume import Taking
 from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Partition, Queue
 from taskqueuex.engine.disciplines import id_of
@@ -67,7 +77,9 @@ Applied = tuple[int, Any] | None
 class Engine:
     """The queue manager of one process."""
 
-    def __init__(self, random_bits: Callable[[int], int], hot_width: int = 4_096, recent_max: int = 10_000) -> None:
+    def __init__(
+        self, random_bits: Callable[[int], int], hot_width: int = 4_096, recent_max: int = 10_000
+    ) -> None:
         self.core = Core(random_bits, hot_width, recent_max)
         self.waiters = Waiters()
         self.more = 0  # jobs that could take another step at once
@@ -251,7 +263,9 @@ class Engine:
         if names is not None:
             self.core.waiting_on_reads[id(again)] = names
 
-    def _refill(self, read: ReadIndex, keys: list[bytes], exhausted: bool, found: dict[bytes, StoredTask]) -> None:
+    def _refill(
+        self, read: ReadIndex, keys: list[bytes], exhausted: bool, found: dict[bytes, StoredTask]
+    ) -> None:
         core = self.core
         partition: Partition
         window: Window
@@ -303,7 +317,9 @@ class Engine:
         taking = Taking([call.target], None, body.max, body.lease_ms or 0, body.worker)
         return self._take(core, call, taking, body.wait_ms, None)
 
-    def _take(self, core: Core, call: Call, taking: Taking, wait_ms: int, prefix: SettleReply | None) -> Applied:
+    def _take(
+        self, core: Core, call: Call, taking: Taking, wait_ms: int, prefix: SettleReply | None
+    ) -> Applied:
         consume.take(core, taking)
         if not taking.tasks and wait_ms:
             self.waiters.add(Waiter(call, core.now_ms + wait_ms, taking, prefix))
@@ -437,4 +453,3 @@ class Engine:
         partition.queue.running += 1
         look_at = min(lease.expires_at, lease.timeout_at) if lease.timeout_at else lease.expires_at
         core.lease_alarms.append((look_at, task_id, lease.attempt))
-

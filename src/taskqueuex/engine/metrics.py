@@ -33,7 +33,7 @@ class QueueMetrics:
 class EngineMetrics:
     """Of the engine as a whole, since the server started."""
 
-    __slots__ = ("expired_leases", "forgotten", "forget_lag_ms", "promoted")
+    __slots__ = ("expired_leases", "forget_lag_ms", "forgotten", "promoted")
 
     def __init__(self) -> None:
         self.expired_leases = 0

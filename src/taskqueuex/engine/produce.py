@@ -12,7 +12,6 @@ from taskqueuex.commands.call import Call
 from taskqueuex.commands.problem import problem_of
 from taskqueuex.commands.produce import (
     BatchReply,
-    Dependency,
     EnqueueReply,
     EnqueueTask,
     PartialReply,
@@ -23,7 +22,7 @@ from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Partition, Queue, 
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.staging import STAGED_ABOVE, begin_stage, can_stage
 from taskqueuex.errors import Conflict, Cycle, Invalid, QueueFull, TaskQueueError
-from taskqueuex.model.ids import format_id, parse_id, slot_of
+from taskqueuex.model.ids import format_id, parse_id
 from taskqueuex.model.jobs import WorkflowRecord
 from taskqueuex.model.place import DURABLE
 from taskqueuex.model.queue import Backoff, QueueConfig
@@ -112,7 +111,9 @@ def _stage(core: Core, call: Call, queue: Queue, specs: list[EnqueueTask]) -> No
     queue.rotation += 1
     partition = core.pick_partition(queue, "", "", queue.rotation)
     _reserve(core, partition, len(specs))
-    begin_stage(core, call, partition, specs, lambda index: _plan(core, queue, specs[index], "", spread=False).record)
+    begin_stage(
+        core, call, partition, specs, lambda index: _plan(core, queue, specs[index], "", spread=False).record
+    )
 
 
 def _plan_all(core: Core, queue: Queue, specs: list[EnqueueTask]) -> list[Plan]:
@@ -230,7 +231,7 @@ def _plan(core: Core, queue: Queue, spec: EnqueueTask, path: str, *, spread: boo
         spec.timeout_ms or 0,
         spec.lease_ms or 0,
         spec.max_attempts or 0,
-        backoff and Backoff(backoff.base_ms, backoff.factor, backoff.max_ms, backoff.jitter),
+        None if backoff is None else Backoff(backoff.base_ms, backoff.factor, backoff.max_ms, backoff.jitter),
         (),
         unique_key,
         tuple(spec.tags) if spec.tags else (),
@@ -273,12 +274,12 @@ def _parents(core: Core, spec: EnqueueTask, path: str) -> list[tuple[Task, int]]
             raise Invalid.field(f"{path}depends_on[{index}]", "not a task id") from error
     core.require(list(ids))
     found = []
-    for index, (parent_id, policy) in enumerate(ids.items()):
+    for index, (parent_id, edge) in enumerate(ids.items()):
         parent = core.tasks.get(parent_id) or core.recent.get(parent_id)
         if parent is None or _forgotten(core, parent):
             raise Invalid.field(f"{path}depends_on[{index}]", f"no task {format_id(parent_id)}")
         core.touch(parent.partition.queue)
-        found.append((parent, policy))
+        found.append((parent, edge))
     return found
 
 
@@ -448,7 +449,9 @@ def _topological(specs: list[Any], refs: dict[str, int]) -> list[int]:
     children: list[list[int]] = [[] for _ in specs]
     missing = [0] * len(specs)
     for index, spec in enumerate(specs):
-        for text in dict.fromkeys(item if isinstance(item, str) else item.id for item in spec.depends_on or ()):
+        for text in dict.fromkeys(
+            item if isinstance(item, str) else item.id for item in spec.depends_on or ()
+        ):
             if text in refs:
                 children[refs[text]].append(index)
                 missing[index] += 1
@@ -513,4 +516,3 @@ def _carry_out_workflow(
     core.workflows[workflow] = record
     batch.put_workflow(workflow, record)
     return WorkflowReply(format_id(workflow), {spec.ref: format_id(made[spec.ref].id) for spec in specs})
-

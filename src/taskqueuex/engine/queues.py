@@ -167,7 +167,9 @@ def queue_view(core: Core, queue: Queue) -> QueueView:
         counts={name: counts[state] for state, name in enumerate(STATE_NAMES)},
         oldest_ready_age_ms=oldest_ready_age_ms(queue, now),
         rates=Rates(
-            metrics.rate_in.per_second(now), metrics.rate_out.per_second(now), metrics.rate_failed.per_second(now)
+            metrics.rate_in.per_second(now),
+            metrics.rate_out.per_second(now),
+            metrics.rate_failed.per_second(now),
         ),
         wait_ms=percentiles(metrics.wait_us),
         run_ms=percentiles(metrics.run_us),

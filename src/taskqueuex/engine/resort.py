@@ -36,7 +36,9 @@ def begin(core: Core, queue: Queue, old: Layout) -> None:
         if partition.age is not None:
             partition.age.close()
         subject = partition.place.number.to_bytes(4, "big")
-        add_job(core, b"resort" + subject, JobRecord("resort", core.now_ms, subject=subject, queue=queue.name))
+        add_job(
+            core, b"resort" + subject, JobRecord("resort", core.now_ms, subject=subject, queue=queue.name)
+        )
 
 
 def step_resort(core: Core, job: Job) -> None:
@@ -74,7 +76,9 @@ def _count(core: Core, job: Job, partition: Partition) -> None:
     unloaded = [i for i in core.leases if i not in core.tasks]
     core.require(unloaded)
     names = {core.tasks[i].record.group for i in running} | set(job.gathered.values())
-    groups = {name: core.group(partition, name) for name in names if name or partition.discipline == "round_robin"}
+    groups = {
+        name: core.group(partition, name) for name in names if name or partition.discipline == "round_robin"
+    }
     for task_id in running:
         group = groups.get(core.tasks[task_id].record.group)
         if group is not None:
@@ -125,7 +129,9 @@ def _move(core: Core, job: Job, partition: Partition) -> None:
     save_job(core, job)
 
 
-def _move_page(core: Core, partition: Partition, place: Place, old: Layout, stage: int, keys: list[bytes]) -> None:
+def _move_page(
+    core: Core, partition: Partition, place: Place, old: Layout, stage: int, keys: list[bytes]
+) -> None:
     discipline, grouped, _ = old
     batch = core.batches[place.tier]
     if stage == GWAIT or (stage == ORDER and discipline != "round_robin"):
@@ -156,7 +162,11 @@ def begin_regroup(core: Core, queue: Queue) -> None:
     for partition in queue.partitions:
         if partition.grouped:
             subject = partition.place.number.to_bytes(4, "big")
-            add_job(core, b"regroup" + subject, JobRecord("regroup", core.now_ms, subject=subject, queue=queue.name))
+            add_job(
+                core,
+                b"regroup" + subject,
+                JobRecord("regroup", core.now_ms, subject=subject, queue=queue.name),
+            )
 
 
 def regroup_again(core: Core, partition: Partition) -> None:

@@ -183,7 +183,9 @@ def unmasked(core: Core, partition: Partition, read: ReadIndex, keys: list[bytes
     """What a refill read, without the rows that are not there yet."""
     if not core.staged or read.index == DUE:
         return keys
-    ranges = [(first, below) for number, first, below in core.staged.values() if number == partition.place.number]
+    ranges = [
+        (first, below) for number, first, below in core.staged.values() if number == partition.place.number
+    ]
     discipline = partition.discipline
     kept = []
     for key in keys:

@@ -27,7 +27,11 @@ PAGE = 250
 def bulk(core: Core, call: Call) -> None:
     """POST /v1/bulk. Answers when the sweep is done."""
     body = call.body
-    wanted = {name: value for name in body.filter.__struct_fields__ if (value := getattr(body.filter, name)) is not None}
+    wanted = {
+        name: value
+        for name in body.filter.__struct_fields__
+        if (value := getattr(body.filter, name)) is not None
+    }
     if not wanted:
         raise Invalid.field("filter", "needs at least one field")
     if wanted.get("queue") is not None:
@@ -43,7 +47,13 @@ def cancel_workflow(core: Core, call: Call) -> None:
 
 
 def start_sweep(
-    core: Core, call: Call | None, action: str, wanted: dict[str, Any], *, dry_run: bool = False, kind: str = "sweep"
+    core: Core,
+    call: Call | None,
+    action: str,
+    wanted: dict[str, Any],
+    *,
+    dry_run: bool = False,
+    kind: str = "sweep",
 ) -> Job:
     """Begins a sweep; whoever called is answered when it has ended."""
     core.level = LEVEL_DURABLE
@@ -51,7 +61,12 @@ def start_sweep(
     job_id = b"sweep" + core.now_ms.to_bytes(8, "big") + core.random_bits(64).to_bytes(8, "big")
     until = core.now_ms.to_bytes(6, "big") + b"\xff" * 10
     record = JobRecord(
-        kind, core.now_ms, queue=wanted.get("queue", ""), action="" if dry_run else action, filter=wanted, until=until
+        kind,
+        core.now_ms,
+        queue=wanted.get("queue", ""),
+        action="" if dry_run else action,
+        filter=wanted,
+        until=until,
     )
     if dry_run:
         job = core.jobs[job_id] = Job(job_id, record, call)

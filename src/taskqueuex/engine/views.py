@@ -41,7 +41,7 @@ def task_view(
         id=format_id(task_id),
         queue=queue_name,
         name=record.name,
-        state=STATE_NAMES[status.state],  # type: ignore[arg-type]  # STATE_NAMES are the literals of StateName
+        state=STATE_NAMES[status.state],
         priority=record.priority,
         group=record.group or None,
         attempt=status.attempt,
@@ -108,7 +108,9 @@ def task_why(core: Core, call: Call) -> tuple[int, WhyReply]:
         reasons.append(WhyReason("not_due", "it is scheduled for later", until=status.run_at))
     elif status.state == RETRYING:
         last = status.errors[-1] if status.errors else None
-        detail = f"attempt {status.attempt} failed" + (f": {last.type} {last.message}".rstrip()[:200] if last else "")
+        detail = f"attempt {status.attempt} failed" + (
+            f": {last.type} {last.message}".rstrip()[:200] if last else ""
+        )
         reasons.append(WhyReason("backoff", detail, until=status.run_at))
     elif status.state == BLOCKED:
         reasons.append(_blocked(core, task))
@@ -116,7 +118,7 @@ def task_why(core: Core, call: Call) -> tuple[int, WhyReply]:
         reasons += _ready(core, task)
     elif status.state >= COMPLETED:
         reasons.append(WhyReason("ended", status.reason or STATE_NAMES[status.state]))
-    return 200, WhyReply(STATE_NAMES[status.state], reasons)  # type: ignore[arg-type]  # as above
+    return 200, WhyReply(STATE_NAMES[status.state], reasons)
 
 
 def _blocked(core: Core, task: Task) -> WhyReason:
@@ -128,7 +130,9 @@ def _blocked(core: Core, task: Task) -> WhyReason:
         state = parent.status.state if parent is not None else COMPLETED
         if state < COMPLETED or (state != COMPLETED and policy != EDGE_RUN):
             unmet.append(format_id(parent_id))
-    return WhyReason("waits_for", f"{len(unmet)} of {len(ids)} tasks it depends on have not completed", ids=unmet)
+    return WhyReason(
+        "waits_for", f"{len(unmet)} of {len(ids)} tasks it depends on have not completed", ids=unmet
+    )
 
 
 def _ready(core: Core, task: Task) -> list[WhyReason]:
@@ -142,13 +146,19 @@ def _ready(core: Core, task: Task) -> list[WhyReason]:
     if config.max_running is not None and queue.running >= config.max_running:
         reasons.append(WhyReason("max_running", f"{queue.running} tasks of the queue run, as many as may"))
     if config.rate_limit is not None and 0 <= queue.tokens < 1:
-        reasons.append(WhyReason("rate_limit", f"{config.rate_limit.per_second:g} a second", until=queue.token_alarm_at))
+        reasons.append(
+            WhyReason("rate_limit", f"{config.rate_limit.per_second:g} a second", until=queue.token_alarm_at)
+        )
     reasons += _group_reasons(core, task)
     ahead, exact = _ahead(core, partition, task)
     if ahead:
-        reasons.append(WhyReason("behind", f"{'' if exact else 'at least '}{ahead} tasks are served before it"))
+        reasons.append(
+            WhyReason("behind", f"{'' if exact else 'at least '}{ahead} tasks are served before it")
+        )
     if not reasons:
-        reasons.append(WhyReason("no_consumer", f"nobody has asked for a task of {queue.name!r} since it is first"))
+        reasons.append(
+            WhyReason("no_consumer", f"nobody has asked for a task of {queue.name!r} since it is first")
+        )
     return reasons
 
 
@@ -159,7 +169,9 @@ def _group_reasons(core: Core, task: Task) -> list[WhyReason]:
         return []
     config, record = partition.queue.config, group.record
     if config.ordered_groups and record.running:
-        return [WhyReason("group_running", f"a task of group {record.name!r} runs, and its groups are ordered")]
+        return [
+            WhyReason("group_running", f"a task of group {record.name!r} runs, and its groups are ordered")
+        ]
     if config.ordered_groups and record.retrying:
         return [WhyReason("group_retrying", f"a task of group {record.name!r} waits for its next attempt")]
     limit = config.max_running_per_group
@@ -185,7 +197,9 @@ def list_workers(core: Core, call: Call) -> tuple[int, WorkerList]:
         if lease.worker:
             task = core.tasks.get(task_id)
             name = task.record.name if task is not None else ""
-            running.setdefault(lease.worker, []).append(RunningTask(format_id(task_id), name, lease.leased_at))
+            running.setdefault(lease.worker, []).append(
+                RunningTask(format_id(task_id), name, lease.leased_at)
+            )
     seen = core.now_ms - SEEN_MS
     for name in [n for n, worker in core.workers.items() if worker.last_seen_at < seen and n not in running]:
         del core.workers[name]
@@ -197,4 +211,3 @@ def list_workers(core: Core, call: Call) -> tuple[int, WorkerList]:
         queues = worker.queues if worker is not None else []
         views.append(WorkerView(name, None, None, queues, tasks, last, None, False))
     return 200, WorkerList(views)
-

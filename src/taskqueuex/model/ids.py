@@ -13,7 +13,16 @@ usual text of a UUID.
 
 from collections.abc import Callable
 
-__all__ = ["SLOTS", "IdGenerator", "format_id", "id_time_ms", "parse_id", "reserved_range", "slot_of", "unpack_id"]
+__all__ = [
+    "SLOTS",
+    "IdGenerator",
+    "format_id",
+    "id_time_ms",
+    "parse_id",
+    "reserved_range",
+    "slot_of",
+    "unpack_id",
+]
 
 SLOTS = 4096
 

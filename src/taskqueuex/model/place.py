@@ -25,4 +25,6 @@ class Place:
         return Place(self.slot, self.number, generation, self.tier)
 
     def __repr__(self) -> str:
-        return f"Place(slot={self.slot}, number={self.number}, generation={self.generation}, tier={self.tier})"
+        return (
+            f"Place(slot={self.slot}, number={self.number}, generation={self.generation}, tier={self.tier})"
+        )

@@ -186,7 +186,21 @@ class ReadSlot(ReadRequest):
 class TaskFilter:
     """Which tasks a listing or a sweep is about; a field that is None does not matter."""
 
-    __slots__ = ("after", "before", "error", "group", "ids", "masked", "name", "now_ms", "places", "states", "tag", "until", "workflow")
+    __slots__ = (
+        "after",
+        "before",
+        "error",
+        "group",
+        "ids",
+        "masked",
+        "name",
+        "now_ms",
+        "places",
+        "states",
+        "tag",
+        "until",
+        "workflow",
+    )
 
     def __init__(
         self,

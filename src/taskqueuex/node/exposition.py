@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING
 
 from taskqueuex import __version__
 from taskqueuex.model.states import STATE_NAMES
-from taskqueuex.telemetry import Counter, Family, Gauge, HistogramFamily, HistogramSample, Sample, read_host, read_process
+from taskqueuex.telemetry import (
+    Counter,
+    Family,
+    Gauge,
+    HistogramFamily,
+    HistogramSample,
+    Sample,
+    read_host,
+    read_process,
+)
 
 if TYPE_CHECKING:
     from taskqueuex.node.node import Node
@@ -36,7 +45,9 @@ def families(node: "Node", service: "Service") -> list[Family]:
     found: list[Family] = [
         Gauge("taskqueuex_info", "The version that runs", [Sample(1, (__version__,))], ("version",)),
     ]
-    found += [Counter(f"taskqueuex_{name}_total", text, [Sample(totals[name])]) for name, text in _TOTALS.items()]
+    found += [
+        Counter(f"taskqueuex_{name}_total", text, [Sample(totals[name])]) for name, text in _TOTALS.items()
+    ]
     names = {"wait": "Time from when a task could run to its lease", "run": "Time from the lease to the ack",
              "request": "Time from a request's head to its answer", "turn": "Time of one turn without fsync",
              "commit": "Time of writing a batch", "fsync": "Time of syncing the log",
@@ -49,15 +60,24 @@ def families(node: "Node", service: "Service") -> list[Family]:
 def _queues(node: "Node") -> list[Family]:
     queues = list(node.writer.engine.core.queues.values())[:QUEUES_MAX] if node.writer is not None else []
     states = [
-        Sample(count, (queue.name, STATE_NAMES[state])) for queue in queues for state, count in enumerate(queue.counts())
+        Sample(count, (queue.name, STATE_NAMES[state]))
+        for queue in queues
+        for state, count in enumerate(queue.counts())
     ]
-    found: list[Family] = [Gauge("taskqueuex_queue_tasks", "Tasks of a queue by state", states, ("queue", "state"))]
+    found: list[Family] = [
+        Gauge("taskqueuex_queue_tasks", "Tasks of a queue by state", states, ("queue", "state"))
+    ]
     for name, text in (("enqueued", "Tasks enqueued"), ("leased", "Leases given"), ("completed", "Tasks completed"),
                        ("failed", "Attempts failed"), ("dropped", "Tasks dropped from a full queue")):  # fmt: skip
         samples = [Sample(getattr(queue.metrics, name), (queue.name,)) for queue in queues]
         found.append(Counter(f"taskqueuex_queue_{name}_total", text, samples, ("queue",)))
-    for name, text in (("wait", "Time from when a task could run to its lease"), ("run", "From lease to ack")):
-        histograms = [HistogramSample(getattr(queue.metrics, f"{name}_us"), (queue.name,)) for queue in queues]
+    for name, text in (
+        ("wait", "Time from when a task could run to its lease"),
+        ("run", "From lease to ack"),
+    ):
+        histograms = [
+            HistogramSample(getattr(queue.metrics, f"{name}_us"), (queue.name,)) for queue in queues
+        ]
         found.append(HistogramFamily(f"taskqueuex_queue_{name}_seconds", text, histograms, ("queue",)))
     return found
 
@@ -71,7 +91,12 @@ def _network(node: "Node") -> list[Family]:
         if count
     ]
     return [
-        Counter("taskqueuex_requests_total", "Answers by command and class of status", requests, ("command", "status")),
+        Counter(
+            "taskqueuex_requests_total",
+            "Answers by command and class of status",
+            requests,
+            ("command", "status"),
+        ),
         Gauge("taskqueuex_connections", "Open connections", [Sample(metrics.connections)]),
         Counter("taskqueuex_connections_total", "Connections accepted", [Sample(metrics.connections_total)]),
         Counter("taskqueuex_network_receive_bytes_total", "Bytes received", [Sample(metrics.bytes_in)]),

@@ -209,7 +209,11 @@ class Node:
                     await loop.run_in_executor(None, self.directory.set_watermark, sequence)
 
     def _note_watermark(self) -> None:
-        if self.writer is not None and self.directory is not None and self.writer.synced_sequence > self._watermark:
+        if (
+            self.writer is not None
+            and self.directory is not None
+            and self.writer.synced_sequence > self._watermark
+        ):
             self.directory.set_watermark(self.writer.synced_sequence)
 
 
@@ -235,4 +239,3 @@ def run(config: NodeConfig) -> int:
     except (StorageError, OSError) as error:
         _log.critical("cannot start: %s", error)
         return 1
-

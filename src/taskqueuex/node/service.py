@@ -220,7 +220,9 @@ class Service:
         now = node.clock.now_ms()
         points = self._history.add(now, values)
         if points:
-            node.writer.put_points(points, {p.tier: self._history.expired_before(p.tier, now) for p in points})
+            node.writer.put_points(
+                points, {p.tier: self._history.expired_before(p.tier, now) for p in points}
+            )
 
 
 def _numbers(reading: Any) -> dict[str, float | int]:

@@ -179,7 +179,9 @@ def _hash(text: str) -> bytes:
     return blake2b(text.encode(), digest_size=16).digest()
 
 
-def _compare(partition: _Partition, what: str, found: Iterable[bytes], wanted: Iterable[bytes], report: CheckReport) -> None:
+def _compare(
+    partition: _Partition, what: str, found: Iterable[bytes], wanted: Iterable[bytes], report: CheckReport
+) -> None:
     found, wanted = set(found), set(wanted)
     for key in sorted(found - wanted)[:5]:
         report.add(f"{partition.name}: {what} has a row too many: {key.hex()}")
@@ -258,7 +260,9 @@ def _check_groups(
         if not have.head and partition.record.unsettled:
             continue  # it was not known when the row was written, which says so: it is found at the next start
         if head != have.head:
-            report.add(f"{partition.name}: group {have.name!r} has head {have.head.hex()}, should have {head.hex()}")
+            report.add(
+                f"{partition.name}: group {have.name!r} has head {have.head.hex()}, should have {head.hex()}"
+            )
         if head:
             heads.add(head)
     return heads
@@ -329,7 +333,9 @@ def _check_unique(storage: Storage, partition: _Partition, report: CheckReport) 
             continue
         key = f"{record.unique_key}\0{record.group}" if several else record.unique_key
         if storage.get_unique(partition.place, _hash(key)) != task_id:
-            report.add(f"{partition.name}: {format_id(task_id)} does not hold its unique key {record.unique_key!r}")
+            report.add(
+                f"{partition.name}: {format_id(task_id)} does not hold its unique key {record.unique_key!r}"
+            )
 
 
 def _check_names(storage: Storage, partition: _Partition, report: CheckReport) -> None:
@@ -364,5 +370,3 @@ def _check_edges(storage: Storage, partitions: dict[int, _Partition], report: Ch
                 report.add(
                     f"task {format_id(task_id)} is blocked by {task.status.pending}, its edges say {unmet[task_id]}"
                 )
-
-

@@ -1,10 +1,10 @@
 """The data directory of a node: whose it is, which format it has, and how far it was synced.
 
-    LOCK        held with flock while a process serves it; its text is that process's id
-    FORMAT      the version of keys and tables; a newer one is refused
-    WATERMARK   a sequence number that was synced, at most a second behind: a store that opens
-                below it has lost acknowledged changes, and is refused
-    db/         RocksDB
+LOCK        held with flock while a process serves it; its text is that process's id
+FORMAT      the version of keys and tables; a newer one is refused
+WATERMARK   a sequence number that was synced, at most a second behind: a store that opens
+            below it has lost acknowledged changes, and is refused
+db/         RocksDB
 """
 
 import fcntl
@@ -46,7 +46,9 @@ class DataDirectory:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise StorageError(f"another process (pid {holder}) serves the data directory {self.path}") from error
+            raise StorageError(
+                f"another process (pid {holder}) serves the data directory {self.path}"
+            ) from error
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
@@ -54,7 +56,9 @@ class DataDirectory:
         file = self.path / "FORMAT"
         if not file.exists():
             if (self.path / "db").exists():
-                raise StorageError(f"{self.path} has a store but no FORMAT file: it is not one of ours, or damaged")
+                raise StorageError(
+                    f"{self.path} has a store but no FORMAT file: it is not one of ours, or damaged"
+                )
             _write_synced(file, f"{FORMAT}\n")
             return
         text = file.read_text().strip()

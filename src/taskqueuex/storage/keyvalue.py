@@ -26,7 +26,7 @@ from taskqueuex.model.ids import slot_of
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.place import Place
 from taskqueuex.model.queue import PartitionRecord, QueueRecord
-from taskqueuex.model.rows import DUE, EndedRow, Index, StoredTask
+from taskqueuex.model.rows import DUE, Batch, EndedRow, Index, StoredTask
 from taskqueuex.model.task import DependencyRecord, GroupRecord, LeaseRecord, TaskRecord, TaskStatus
 from taskqueuex.storage import codec
 
@@ -265,7 +265,8 @@ class KeyValueStorage:
     def new_batch(self) -> KeyValueBatch:
         return KeyValueBatch(self.rows.new_rows())
 
-    def write(self, batch: KeyValueBatch) -> None:
+    def write(self, batch: Batch) -> None:
+        assert isinstance(batch, KeyValueBatch), "a batch is written to the store that made it"
         self.rows.write(batch.rows)
 
     def sync(self) -> None:
@@ -334,7 +335,10 @@ class KeyValueStorage:
 
     def _with_leases(self, found: dict[bytes, StoredTask]) -> dict[bytes, StoredTask]:
         keys = [
-            task_id[:0] + slot_of(task_id).to_bytes(2, "big") + task.record.queue_number.to_bytes(4, "big") + task_id
+            task_id[:0]
+            + slot_of(task_id).to_bytes(2, "big")
+            + task.record.queue_number.to_bytes(4, "big")
+            + task_id
             for task_id, task in found.items()
         ]
         values = self.rows.get_many(FAMILY_LEASE, keys)

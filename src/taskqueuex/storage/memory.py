@@ -44,9 +44,9 @@ class MemoryKeyValue:
         assert isinstance(rows, MemoryRows)
         for family, key, value in rows.operations:
             if family < 0:
-                rows = self.families[-1 - family]
-                for each in list(rows.irange(key, value, inclusive=(True, False))):
-                    del rows[each]
+                kept = self.families[-1 - family]
+                for each in list(kept.irange(key, value, inclusive=(True, False))):
+                    del kept[each]
             elif value is None:
                 self.families[family].pop(key, None)
             else:

@@ -167,5 +167,3 @@ def _matches(wanted: TaskFilter, task_id: bytes, task: StoredTask) -> bool:
             wanted.error == error.type or wanted.error in error.message for error in status.errors[-1:]
         )
     return True
-
-

@@ -26,7 +26,14 @@ from rocksdict import (
     WriteOptions,
 )
 
-from taskqueuex.storage.keyvalue import FAMILIES, FAMILY_ENDED, FAMILY_LEASE, FAMILY_ORDER, KeyValueStorage, RowBatch
+from taskqueuex.storage.keyvalue import (
+    FAMILIES,
+    FAMILY_ENDED,
+    FAMILY_LEASE,
+    FAMILY_ORDER,
+    KeyValueStorage,
+    RowBatch,
+)
 from taskqueuex.storage.protocol import StorageError
 
 __all__ = ["PRESETS", "Preset", "RocksKeyValue", "StoreStalled", "open_rocks"]
@@ -173,7 +180,7 @@ class RocksKeyValue:
     def get_many(self, family: int, keys: list[bytes]) -> list[bytes | None]:
         if not keys:
             return []
-        return self._families[family].get(keys)
+        return self._families[family].get(keys)  # type: ignore[arg-type, return-value]  # stubs want a wider list
 
     def scan(
         self, family: int, start: bytes, end: bytes, limit: int, *, backwards: bool = False

@@ -62,4 +62,3 @@ def faulty_storage() -> tuple[KeyValueStorage, FaultyRows]:
 
 EIO = StorageError("IO error: Input/output error")
 ENOSPC = StorageError("IO error: No space left on device", full=True)
-

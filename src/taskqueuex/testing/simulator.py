@@ -124,8 +124,19 @@ class Simulator:
             self.read_all()
             if not self.busy():
                 return
-        reasons = {name: getattr(self, name) for name in ("inbox", "parked", "wanted", "startable", "answers")}
-        reasons["parked"] = [(c.command.name, [(type(r).__name__, getattr(r, "ids", None), r in self.known, getattr(r, "stale", None)) for r in reads]) for c, reads in self.parked]
+        reasons = {
+            name: getattr(self, name) for name in ("inbox", "parked", "wanted", "startable", "answers")
+        }
+        reasons["parked"] = [
+            (
+                c.command.name,
+                [
+                    (type(r).__name__, getattr(r, "ids", None), r in self.known, getattr(r, "stale", None))
+                    for r in reads
+                ],
+            )
+            for c, reads in self.parked
+        ]
         core, alarm = self.engine.core, self.engine.next_alarm_ms()
         raise AssertionError(f"it never comes to rest: {reasons}, {core.jobs}, {alarm}, {core.alarms[:3]}")
 

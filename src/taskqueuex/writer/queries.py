@@ -24,7 +24,11 @@ from taskqueuex.writer.stores import Tiers
 __all__ = ["Query", "is_query"]
 
 CHILDREN_SHOWN = 1_000
-_HISTORY = {"1h": (0, 3_600_000, 10_000), "24h": (1, 86_400_000, 60_000), "30d": (2, 30 * 86_400_000, 900_000)}
+_HISTORY = {
+    "1h": (0, 3_600_000, 10_000),
+    "24h": (1, 86_400_000, 60_000),
+    "30d": (2, 30 * 86_400_000, 900_000),
+}
 
 
 def is_query(call: Call) -> bool:
@@ -73,7 +77,9 @@ def _filter_of(core: Core, call: Call) -> TaskFilter:
     query = call.query
     wanted: dict[str, Any] = {}
     if call.command.name == "list_tasks":
-        wanted = {name: getattr(query, name) for name in query.__struct_fields__ if name not in ("limit", "cursor")}
+        wanted = {
+            name: getattr(query, name) for name in query.__struct_fields__ if name not in ("limit", "cursor")
+        }
         if wanted["id"] is not None:
             wanted["id"] = _ids(wanted["id"])
     elif call.command.name == "dead_groups":
@@ -130,7 +136,9 @@ def _dead_groups(query: Query, tiers: Tiers) -> DeadGroups:
     return DeadGroups(ordered[: query.call.query.limit], examined, not cursor)
 
 
-def _add_dead(groups: dict[tuple[str, str, str], DeadGroup], query: Query, task_id: bytes, task: StoredTask) -> None:
+def _add_dead(
+    groups: dict[tuple[str, str, str], DeadGroup], query: Query, task_id: bytes, task: StoredTask
+) -> None:
     status = task.status
     assert status is not None and status.state == DEAD
     queue = query.queues.get(task.record.queue_number, ("", 0))[0]
@@ -138,7 +146,9 @@ def _add_dead(groups: dict[tuple[str, str, str], DeadGroup], query: Query, task_
     kind, message = (error.type, error.message) if error is not None else (status.reason, "")
     group = groups.setdefault(
         (queue, task.record.name, kind),
-        DeadGroup(queue, task.record.name, kind, message, 0, status.ended_at, status.ended_at, format_id(task_id)),
+        DeadGroup(
+            queue, task.record.name, kind, message, 0, status.ended_at, status.ended_at, format_id(task_id)
+        ),
     )
     group.count += 1
     group.oldest_at = min(group.oldest_at, status.ended_at)
@@ -194,7 +204,13 @@ def _get_workflow(query: Query, tiers: Tiers) -> WorkflowView:
     counts = _workflow_counts(tiers, workflow)
     tasks = [query.view(tiers, task_id, task) for task_id, task in found.items()]
     return WorkflowView(
-        format_id(workflow), record.name, _workflow_state(counts), record.created_at, counts, tasks, _cursor_out(cursor)
+        format_id(workflow),
+        record.name,
+        _workflow_state(counts),
+        record.created_at,
+        counts,
+        tasks,
+        _cursor_out(cursor),
     )
 
 
@@ -206,7 +222,9 @@ def _metrics_history(query: Query, tiers: Tiers) -> admin.MetricsHistoryReply:
     return admin.MetricsHistoryReply(
         step_ms,
         [
-            admin.HistoryPoint(at, {name: value for name, value in values.items() if not names or name in names})
+            admin.HistoryPoint(
+                at, {name: value for name, value in values.items() if not names or name in names}
+            )
             for at, values in points
         ],
     )
