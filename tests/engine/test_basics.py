@@ -201,14 +201,22 @@ def test_purge_and_bulk_and_forced_deletion():
         "changed": 0,
     }
     (running,) = _take(sim)
-    assert sim.call("purge_queue", "q").json() == {"matched": 30, "changed": 29}
+    assert sim.call("purge_queue", "q").json() == {"matched": 29, "changed": 29}
     _check(sim)
     assert sim.call("delete_queue", "q").status == 409
     assert sim.call("delete_queue", "q", query={"force": True}).status == 200
     _check(sim)
     assert sim.call("get_queue", "q").status == 404
+    assert sim.call("get_task", running["id"]).status == 410
+    assert sim.call("ack", running["id"], {"lease": running["lease"]}).outcome.code == "lease_lost"
+    again = _enqueue(sim)
+    assert sim.call("get_queue", "q").json()["counts"]["ready"] == 1
+    sim.crash()
+    sim.advance(60_001)
+    _check(sim)
     assert sim.call("get_task", running["id"]).status == 404
-    assert sim.tiers.durable.rows.scan(0, b"", b"\xff" * 30, 10) == []
+    left = sim.tiers.durable.rows.scan(0, b"", b"\xff" * 30, 10)
+    assert len(left) == 1 and sim.call("get_task", again).status == 200
 
 
 def test_a_workflow_is_all_or_nothing_and_cycles_are_refused():

@@ -27,7 +27,7 @@ from taskqueuex.commands.problem import problem_of
 from taskqueuex.engine.core import ERRORS_MAX, Core, Need, Partition, Queue, Task
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.workers import note_worker
-from taskqueuex.errors import Gone, LeaseLost, NotFound, TaskQueueError
+from taskqueuex.errors import LeaseLost, NotFound, TaskQueueError
 from taskqueuex.model.ids import format_id, unpack_id
 from taskqueuex.model.queue import Backoff
 from taskqueuex.model.reads import ReadLater
@@ -341,8 +341,6 @@ def _leased(core: Core, task_id: bytes, token: str, kind: str) -> tuple[Task, Le
         if answer_kind == kind:
             return task, None, answer
     if status.state >= COMPLETED:
-        if core.now_ms >= status.gone_at and nonce != status.last_nonce:
-            raise Gone(f"task {format_id(task_id)} has ended and was forgotten")
         raise LeaseLost(f"the task has ended: {STATE_NAMES[status.state]}")
     raise LeaseLost(f"the task is {STATE_NAMES[status.state]}; its lease is not this one")
 
@@ -474,8 +472,9 @@ def heartbeat(core: Core, task_id: bytes, body: HeartbeatTask) -> HeartbeatReply
     assert lease is not None
     length = body.extend_ms or lease.length_ms
     before, lease.expires_at = lease.expires_at, core.now_ms + length
-    write = length > lease.length_ms
-    lease.length_ms = max(length, lease.length_ms) if write else lease.length_ms
+    write = length > max(lease.length_ms, lease.grace_ms)
+    if write:
+        lease.grace_ms = length
     if isinstance(body.progress, msgspec.Raw):
         lease.progress = task.status.progress = bytes(body.progress)
         write = True

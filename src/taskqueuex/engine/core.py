@@ -184,7 +184,7 @@ class Queue:
     """A queue: its settings, its partitions, and what limits its hand-outs."""
 
     __slots__ = (
-        "config", "created_at", "level", "metrics", "name", "partitions", "paused", "rotation", "running",
+        "config", "created_at", "deleted", "level", "metrics", "name", "partitions", "paused", "rotation", "running",
         "tier", "token_alarm_at", "tokens", "tokens_at",
     )  # fmt: skip
 
@@ -193,6 +193,7 @@ class Queue:
         self.created_at = created_at
         self.partitions: list[Partition] = []
         self.paused = False
+        self.deleted = False
         self.running = 0
         self.rotation = 0  # the partition to serve next
         self.tokens = -1.0  # of the rate limit; below zero: full
@@ -224,6 +225,7 @@ class Queue:
             self.paused,
             self.created_at,
             [(partition.place.slot, partition.place.number) for partition in self.partitions],
+            self.deleted,
         )
 
 
@@ -241,6 +243,7 @@ class Core:
         self.now_ms = 0
         self.batches: tuple[Batch, Batch]  # of the turn, by tier
         self.queues: dict[str, Queue] = {}
+        self.ghosts: dict[str, Queue] = {}  # deleted ones, with tombstones left
         self.partitions: dict[int, Partition] = {}  # by queue number
         self.next_number = 1
         self.tasks: dict[bytes, Task] = {}
@@ -452,6 +455,30 @@ class Core:
         partition.groups.clear()
         partition.unsettled.clear()
         self.mark(partition)
+
+    def bury_queue(self, queue: Queue) -> None:
+        """A deleted queue: its settings are gone and its name is free; its tasks become tombstones.
+
+        It stays, under a name that no request can say, until the last of them is forgotten.
+        """
+        del self.queues[queue.name]
+        self.batches[DURABLE].delete_queue(queue.name)
+        queue.deleted = True
+        queue.name = f"{queue.name}\0{queue.partitions[0].place.number}"
+        self.ghosts[queue.name] = queue
+        self.batches[DURABLE].put_queue(queue.to_record())
+
+    def drop_if_empty(self, queue: Queue) -> None:
+        """Removes what is left of a deleted queue, once its last task is forgotten."""
+        if any(sum(partition.counts) for partition in queue.partitions):
+            return
+        if self.ghosts.pop(queue.name, None) is None:
+            return
+        self.batches[DURABLE].delete_queue(queue.name)
+        for partition in queue.partitions:
+            del self.partitions[partition.place.number]
+            partition.dirty = False
+            self.batches[partition.place.tier].delete_partition(partition.place)
 
     def pick_partition(self, queue: Queue, group: str, unique_key: str, index: int) -> Partition:
         """Where a task goes: by its group, else by its unique key, else in turn."""
@@ -861,6 +888,8 @@ class Core:
             batch.delete_name(place, name_hash, task_id)
         partition.counts[state] -= 1
         self.mark(partition)
+        if partition.queue.deleted:
+            self.drop_if_empty(partition.queue)
         for read in self.loading.get(task_id, ()):
             read.stale = True
 

@@ -428,7 +428,8 @@ class Engine:
         core = self.core
         queue = Queue(record.name, record.config, record.created_at)
         queue.paused = record.paused
-        core.queues[record.name] = queue
+        queue.deleted = record.deleted
+        (core.ghosts if record.deleted else core.queues)[record.name] = queue
         for index, (place, row) in enumerate(places):
             row = row or PartitionRecord(record.name)
             place = place.at_generation(row.generation)
@@ -448,7 +449,7 @@ class Engine:
     def _restore_lease(self, task_id: bytes, lease: LeaseRecord, partition: Partition) -> None:
         """A recovered lease holds for its own length from now: its holder could not reach us."""
         core = self.core
-        lease.expires_at = max(lease.expires_at, core.now_ms + lease.length_ms)
+        lease.expires_at = max(lease.expires_at, core.now_ms + max(lease.length_ms, lease.grace_ms))
         core.leases[task_id] = lease
         partition.queue.running += 1
         look_at = min(lease.expires_at, lease.timeout_at) if lease.timeout_at else lease.expires_at

@@ -21,6 +21,7 @@ from taskqueuex.engine import dependencies
 from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Partition, Queue, Task, hash16
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.staging import STAGED_ABOVE, begin_stage, can_stage
+from taskqueuex.engine.steer import is_gone
 from taskqueuex.errors import Conflict, Cycle, Invalid, QueueFull, TaskQueueError
 from taskqueuex.model.ids import format_id, parse_id
 from taskqueuex.model.jobs import WorkflowRecord
@@ -276,15 +277,11 @@ def _parents(core: Core, spec: EnqueueTask, path: str) -> list[tuple[Task, int]]
     found = []
     for index, (parent_id, edge) in enumerate(ids.items()):
         parent = core.tasks.get(parent_id) or core.recent.get(parent_id)
-        if parent is None or _forgotten(core, parent):
+        if parent is None or is_gone(core, parent):
             raise Invalid.field(f"{path}depends_on[{index}]", f"no task {format_id(parent_id)}")
         core.touch(parent.partition.queue)
         found.append((parent, edge))
     return found
-
-
-def _forgotten(core: Core, task: Task) -> bool:
-    return task.status.state >= COMPLETED and core.now_ms >= task.status.gone_at
 
 
 def _plan_unique(core: Core, plan: Plan, spec: EnqueueTask, path: str) -> None:
@@ -485,7 +482,7 @@ def _outside_parents(core: Core, specs: list[Any], refs: dict[str, int]) -> dict
     found: dict[str, Task] = {}
     for text, task_id in ids.items():
         task = core.tasks.get(task_id) or core.recent.get(task_id)
-        if task is None or _forgotten(core, task):
+        if task is None or is_gone(core, task):
             index, position = wanted[text]
             raise Invalid.field(f"tasks[{index}].depends_on[{position}]", f"no task {text}")
         found[text] = task

@@ -135,6 +135,7 @@ def delete_queue(core: Core, call: Call) -> tuple[int, BulkReply] | None:
     live = sum(queue.counts()[:COMPLETED])
     if live and not call.query.force:
         raise Conflict(f"queue {queue.name!r} has {live} live tasks; ?force=true cancels them")
+    core.bury_queue(queue)
     start_sweep(core, call, "force", {"queue": queue.name}, kind="drop")
     return None
 

@@ -40,9 +40,15 @@ __all__ = [
 
 def visible(core: Core, task: Task) -> Task:
     """The task, unless it has ended and is not shown any more; raises Gone."""
-    if task.status.state >= COMPLETED and core.now_ms >= task.status.gone_at:
+    if is_gone(core, task):
         raise Gone(f"task {format_id(task.id)} has ended and was forgotten")
     return task
+
+
+def is_gone(core: Core, task: Task) -> bool:
+    """Whether a task has ended and is not shown any more. A parent is, as long as it is kept."""
+    status = task.status
+    return status.state >= COMPLETED and core.now_ms >= status.gone_at and not status.has_children
 
 
 def _target(core: Core, call: Call) -> Task:
@@ -107,6 +113,8 @@ def retry(core: Core, task: Task) -> None:
     """Another life for a dead task: its failures are forgotten, its attempt number is not."""
     if task.status.state != DEAD:
         raise Conflict(f"only a dead task can be retried; this one is {STATE_NAMES[task.status.state]}")
+    if task.partition.queue.deleted:
+        raise Conflict("the task's queue was deleted")
     record, status, partition = task.record, task.status, task.partition
     if record.expires_at and record.expires_at <= core.now_ms:
         raise Conflict("the task's expires_at has passed")
@@ -198,11 +206,12 @@ def purge(core: Core, task: Task) -> None:
 
 
 def force(core: Core, task: Task) -> None:
-    """What a forced deletion of its queue does to one task: no trace of it is left."""
-    if task.status.state == RUNNING:
+    """What the deletion of its queue does to one task: it ends, and is a tombstone from now on."""
+    if task.status.state < COMPLETED:
         core.log_event(task, "cancelled", lease=core.leases.get(task.id))
         core.move(task, CANCELLED, reason="queue_deleted")
-    delete(core, task)
+    task.status.gone_at = core.now_ms
+    core.postpone_forgetting(task)
 
 
 _ACTIONS: dict[str, Any] = {

@@ -15,9 +15,9 @@ from taskqueuex.engine.staging import is_staged
 from taskqueuex.errors import Conflict, Invalid
 from taskqueuex.model.ids import parse_id
 from taskqueuex.model.jobs import JobRecord
-from taskqueuex.model.place import DURABLE, Place
+from taskqueuex.model.place import Place
 from taskqueuex.model.reads import ReadFilter, ReadLater, TaskFilter
-from taskqueuex.model.states import DEAD, STATE_NUMBERS
+from taskqueuex.model.states import DEAD, STATE_NUMBERS, WAITING
 
 __all__ = ["bulk", "cancel_workflow", "start_sweep", "step_drop", "step_sweep", "task_filter"]
 
@@ -80,7 +80,7 @@ def task_filter(core: Core, wanted: dict[str, Any], until: bytes = b"", now_ms: 
     places: list[tuple[str, Place, tuple[str, bool, bool]]] = []
     names = [wanted["queue"]] if wanted.get("queue") else sorted(core.queues)
     for name in names:
-        queue = core.queues.get(name)
+        queue = core.queues.get(name) or core.ghosts.get(name)
         if queue is not None:
             for partition in queue.partitions:
                 layout = (partition.discipline, partition.grouped, partition.aged)
@@ -115,6 +115,8 @@ def step_sweep(core: Core, job: Job) -> None:
     tasks = _live(core, [task_id for task_id in found if not (core.staged and is_staged(core, task_id))])
     if record.filter and "state" in record.filter:
         tasks = [task for task in tasks if task.status.state == STATE_NUMBERS[record.filter["state"]]]
+    if record.action == "purge":
+        tasks = [task for task in tasks if task.status.state in WAITING]
     record.matched += len(tasks)
     if record.action:
         record.changed += _change_all(core, record.action, tasks)
@@ -123,8 +125,8 @@ def step_sweep(core: Core, job: Job) -> None:
         record.cursor = cursor
         save_job(core, job)
         return
-    if record.kind == "drop":
-        _drop_queue(core, record.queue)
+    if record.kind == "drop" and (ghost := core.ghosts.get(record.queue)) is not None:
+        core.drop_if_empty(ghost)
     finish_job(core, job)
     if job.call is not None:
         core.answers.append((job.call, 200, BulkReply(record.matched, record.changed), LEVEL_DURABLE))
@@ -151,24 +153,6 @@ def _change_all(core: Core, action: str, tasks: list[Task]) -> int:
         except Need as need:
             core.wants.extend(need.reads)
     return changed
-
-
-def _drop_queue(core: Core, name: str) -> None:
-    """The last act of a forced deletion: the queue's settings and partitions go."""
-    queue = core.queues.pop(name, None)
-    if queue is None:
-        return
-    for partition in queue.partitions:
-        del core.partitions[partition.place.number]
-        partition.dirty = False
-        for key, (owner, group) in list(core.dirty_groups.items()):
-            if owner is partition:
-                del core.dirty_groups[key]
-                core.batches[partition.place.tier].delete_group(partition.place, group.hash)
-        for group_hash in partition.groups:
-            core.batches[partition.place.tier].delete_group(partition.place, group_hash)
-        core.batches[partition.place.tier].delete_partition(partition.place)
-    core.batches[DURABLE].delete_queue(name)
 
 
 step_drop = step_sweep

@@ -78,7 +78,7 @@ def get_task(core: Core, call: Call) -> tuple[int, TaskView]:
     children = core.children_of(task, CHILDREN_SHOWN)
     queue = task.partition.queue
     return 200, task_view(
-        task.id, queue.name, queue.config.max_attempts, task.record, task.status, lease, children
+        task.id, queue.name.partition("\0")[0], queue.config.max_attempts, task.record, task.status, lease, children
     )
 
 

@@ -81,6 +81,7 @@ class QueueRecord(msgspec.Struct, array_like=True, gc=False):
     paused: bool
     created_at: int  # Unix milliseconds
     partitions: list[tuple[int, int]]  # (slot, queue number), in partition order
+    deleted: bool = False  # only tombstones are left
 
 
 class PartitionRecord(msgspec.Struct, array_like=True, gc=False):

@@ -107,11 +107,12 @@ class LeaseRecord(msgspec.Struct, array_like=True, gc=False):
     nonce: int  # 64 random bits: with the attempt, the token its holder must show
     leased_at: int
     expires_at: int
-    length_ms: int  # of a heartbeat that does not say, and of recovery's grace
+    length_ms: int  # its own, and that of a heartbeat that does not say
     timeout_at: int  # the attempt must end by then; 0: never
     worker: str
     cancel_requested: bool = False
     progress: bytes | None = None
+    grace_ms: int = 0  # the longest that a heartbeat has asked for, if longer than its own length
 
 
 class DependencyRecord(msgspec.Struct, array_like=True, gc=False):

@@ -148,7 +148,7 @@ def _matches(wanted: TaskFilter, task_id: bytes, task: StoredTask) -> bool:
         return False
     if wanted.states is not None and state_of(task) not in wanted.states:
         return False
-    if wanted.now_ms and status is not None and status.state >= COMPLETED and wanted.now_ms >= status.gone_at:
+    if wanted.now_ms and status is not None and status.state >= COMPLETED and wanted.now_ms >= status.gone_at and not status.has_children:
         return False
     if wanted.group is not None and record.group != wanted.group:
         return False

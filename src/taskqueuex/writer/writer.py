@@ -396,7 +396,12 @@ class Writer:
                 self.loop.call_later(LATER_S, self._read_landed, read, None)
                 continue
             if isinstance(read, Query) and read.inline_only:
-                self._read_landed(read, read.run(self.tiers))
+                self._reading.add(read)
+                try:
+                    answer = read.run(self.tiers)
+                except TaskQueueError as error:
+                    answer = error
+                self._read_landed(read, answer)
                 continue
             done, answer = (False, None) if isinstance(read, Query) else answer_inline(self.tiers, read)
             self._reading.add(read)
