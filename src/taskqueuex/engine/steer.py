@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+_CHILDREN_LOOKED_AT = 1_000
+
+
 def visible(core: Core, task: Task) -> Task:
     """The task, unless it has ended and is not shown any more; raises Gone."""
     if is_gone(core, task):
@@ -46,9 +49,19 @@ def visible(core: Core, task: Task) -> Task:
 
 
 def is_gone(core: Core, task: Task) -> bool:
-    """Whether a task has ended and is not shown any more. A parent is, as long as it is kept."""
+    """Whether a task has ended and is not shown any more; a parent is while a child lives. Raises Need."""
     status = task.status
-    return status.state >= COMPLETED and core.now_ms >= status.gone_at and not status.has_children
+    if status.state < COMPLETED or core.now_ms < status.gone_at:
+        return False
+    return not (status.has_children and _has_living_child(core, task))
+
+
+def _has_living_child(core: Core, task: Task) -> bool:
+    ids = core.children_of(task, _CHILDREN_LOOKED_AT)
+    core.require(ids)
+    children = [core.tasks.get(i) or core.recent.get(i) for i in ids]
+    alive = any(child is not None and child.status.state < COMPLETED for child in children)
+    return alive or len(ids) == _CHILDREN_LOOKED_AT  # of so many, some may live
 
 
 def _target(core: Core, call: Call) -> Task:
