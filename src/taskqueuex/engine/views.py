@@ -56,7 +56,7 @@ def task_view(
         worker=status.worker or None,
         progress=msgspec.Raw(status.progress) if status.progress is not None else _NULL,
         result=msgspec.Raw(status.result) if status.result is not None else _NULL,
-        errors=[TaskError(e.at, e.attempt, e.type, e.message, e.traceback, e.worker) for e in status.errors],
+        errors=[TaskError(e.at, e.attempt, e.type, e.message, e.traceback, e.worker) for e in status.errors or ()],
         reason=status.reason or None,
         cancel_requested=lease is not None and lease.cancel_requested,
         tags=record.tags,
@@ -87,7 +87,7 @@ def task_history(core: Core, call: Call) -> tuple[int, list[HistoryEvent]]:
     task = visible(core, core.find(parse_id(call.target)))
     status = task.status
     events = [HistoryEvent(task.record.created_at, "enqueued", 0, None, None)]
-    for event in status.history:
+    for event in status.history or ():
         worker = event.worker or None
         if event.leased_at:
             events.append(HistoryEvent(event.leased_at, "leased", event.attempt, worker, None))

@@ -111,6 +111,12 @@ class Window:
         del self.hot[: self._head]
         self._head = 0
 
+    def drop(self, count: int) -> None:
+        """Removes the first `count` keys, which are in memory."""
+        self._head += count
+        if self._head > 1_024 and self._head * 2 > len(self.hot):
+            self._trim()
+
     def lower(self, key: bytes, count: int) -> list[bytes]:
         """`count` keys, the least of them `key`, are in storage that were not counted before.
 

@@ -96,8 +96,8 @@ class TaskStatus(msgspec.Struct, array_like=True, gc=False):
     last_answer: str = ""  # and how: ack, fail, release
     progress: bytes | None = None
     result: bytes | None = None
-    errors: list[ErrorRecord] = []  # the last 10
-    history: list[HistoryRecord] = []  # the last 60
+    errors: list[ErrorRecord] | None = None  # the last 10
+    history: list[HistoryRecord] | None = None  # the last 60
 
 
 class LeaseRecord(msgspec.Struct, array_like=True, gc=False):

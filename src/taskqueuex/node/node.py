@@ -74,6 +74,9 @@ class Node:
         self._spawn(self._every_second())
         gc.collect()
         gc.freeze()
+        # Nearly everything made per task is freed by its count alone; a full collection finds nothing
+        # and stops the loop for tens of milliseconds, so it is made rare.
+        gc.set_threshold(100_000, 50, 100)
 
     def _open(self) -> None:
         assert self.directory is not None

@@ -164,6 +164,6 @@ def _matches(wanted: TaskFilter, task_id: bytes, task: StoredTask) -> bool:
         return False
     if wanted.error is not None:
         return status is not None and any(
-            wanted.error == error.type or wanted.error in error.message for error in status.errors[-1:]
+            wanted.error == error.type or wanted.error in error.message for error in (status.errors or ())[-1:]
         )
     return True
