@@ -213,17 +213,17 @@ def test_ended_rows_sort_by_time_within_their_state_and_names_by_id(storage):
 
 
 def test_edges_lie_under_their_parent(storage):
-    place, (parent, *children) = Place(6, 6), ids_of(6, 8)
+    parent, *children = ids_of(6, 8)
 
     def fill(batch):
         for at, child in enumerate(children):
-            batch.put_dependency(place, parent, child, DependencyRecord(at % 3, at % 2 == 0))
+            batch.put_dependency(parent, child, DependencyRecord(at % 3, at % 2 == 0))
 
     commit(storage, fill)
     page = storage.scan_children(parent, b"", 4)
     assert [child for child, _ in page] == children[:4] and page[1][1] == DependencyRecord(1, False)
     assert [child for child, _ in storage.scan_children(parent, children[3] + b"\0", 100)] == children[4:]
-    commit(storage, lambda batch: batch.delete_dependency(place, parent, children[0]))
+    commit(storage, lambda batch: batch.delete_dependency(parent, children[0]))
     assert len(storage.scan_children(parent, b"", 100)) == 6
 
 

@@ -74,8 +74,7 @@ def _meets(outcome: str, policy: int) -> bool:
 
 
 def _add_edge(core: Core, parent: Task, child: Task, edge: DependencyRecord) -> None:
-    place = parent.partition.place
-    core.batches[place.tier].put_dependency(place, parent.id, child.id, edge)
+    core.batches[parent.partition.place.tier].put_dependency(parent.id, child.id, edge)
     status = parent.status
     if not status.has_children:
         status.has_children = True
@@ -95,22 +94,32 @@ def release_children(core: Core, parent: Task, outcome: str) -> None:
     """An end, or a deletion, of a task with children."""
     edges = core.edges.get(parent.id)
     if edges is not None and len(edges) <= EDGES_IN_MEMORY:
+        tier = parent.partition.place.tier
         try:
-            children = [core.find_to_change(child_id) for child_id in edges]
+            children = _children(core, list(edges))
         except Need as need:
             core.wants.extend(need.reads)  # the job will want them
         else:
-            for child, edge in zip(children, list(edges.values()), strict=True):
-                _resolve(core, parent.partition, parent.id, child, edge, outcome)
+            for child in children:
+                _resolve(core, tier, parent.id, child, edges[child.id], outcome)
             if outcome == DELETED:
-                _drop_edges(core, parent.partition, parent.id, list(edges))
+                _drop_edges(core, tier, parent.id, list(edges))
                 del core.edges[parent.id]
             return
     core.edges.pop(parent.id, None)
     record = JobRecord(
-        "release", core.now_ms, subject=parent.id, queue=parent.partition.queue.name, action=outcome
+        "release", core.now_ms, subject=parent.id, action=outcome, tier=parent.partition.place.tier
     )
     add_job(core, b"release" + parent.id, record)
+
+
+def _children(core: Core, ids: list[bytes]) -> list[Task]:
+    """Those of the children that are not forgotten, ready to be changed; raises Need."""
+    core.require(ids)
+    children = [child for i in ids if (child := core.tasks.get(i) or core.recent.get(i)) is not None]
+    for child in children:
+        core.prepare(child)
+    return children
 
 
 def step_release(core: Core, job: Job) -> None:
@@ -119,21 +128,12 @@ def step_release(core: Core, job: Job) -> None:
     page = job.page
     if page is None:
         raise Need([job.ask(ReadChildren(record.subject, record.cursor, PAGE))])
-    queue = core.queues.get(record.queue)
-    if queue is None:
-        finish_job(core, job)
-        return
-    ids = [child_id for child_id, _ in page]
-    core.require(ids)
-    children = [(core.tasks.get(i) or core.recent.get(i), edge) for i, edge in page]
-    for child, _ in children:
-        if child is not None:
-            core.prepare(child)
-    for child, edge in children:
-        if child is not None:
-            _resolve(core, queue.partitions[0], record.subject, child, edge, record.action)
+    edges: dict[bytes, DependencyRecord] = dict(page)
+    ids = list(edges)
+    for child in _children(core, ids):
+        _resolve(core, record.tier, record.subject, child, edges[child.id], record.action)
     if record.action == DELETED:
-        _drop_edges(core, queue.partitions[0], record.subject, ids)
+        _drop_edges(core, record.tier, record.subject, ids)
     job.page = None
     if len(page) < PAGE:
         finish_job(core, job)
@@ -142,22 +142,20 @@ def step_release(core: Core, job: Job) -> None:
         save_job(core, job)
 
 
-def _drop_edges(core: Core, partition: Partition, parent_id: bytes, children: list[bytes]) -> None:
-    place = partition.place
+def _drop_edges(core: Core, tier: int, parent_id: bytes, children: list[bytes]) -> None:
     for child_id in children:
-        core.batches[place.tier].delete_dependency(place, parent_id, child_id)
+        core.batches[tier].delete_dependency(parent_id, child_id)
 
 
 def _resolve(
-    core: Core, partition: Partition, parent_id: bytes, child: Task, edge: DependencyRecord, outcome: str
+    core: Core, tier: int, parent_id: bytes, child: Task, edge: DependencyRecord, outcome: str
 ) -> None:
     status = child.status
     if edge.met or status.state != BLOCKED:
         return
     if _meets(outcome, edge.policy):
         edge.met = True
-        place = partition.place
-        core.batches[place.tier].put_dependency(place, parent_id, child.id, edge)
+        core.batches[tier].put_dependency(parent_id, child.id, edge)
         if status.successor_of == parent_id:
             status.successor_of = b""
         status.pending -= 1
@@ -201,7 +199,7 @@ def step_forget(core: Core, job: Job) -> None:
         core.postpone_forgetting(parent)
         finish_job(core, job)
         return
-    _drop_edges(core, parent.partition, parent.id, ids)
+    _drop_edges(core, parent.partition.place.tier, parent.id, ids)
     job.page = None
     if len(page) < PAGE:
         core.erase_ended(parent)

@@ -21,6 +21,7 @@ class JobRecord(msgspec.Struct, array_like=True, gc=False):
     matched: int = 0
     changed: int = 0
     ids: list[bytes] = []  # for kind stage: what to remove if it is not finished
+    tier: int = 0  # for kind release: where the edges of its subject lie
 
 
 class WorkflowRecord(msgspec.Struct, array_like=True, gc=False):

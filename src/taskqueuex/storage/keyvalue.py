@@ -181,10 +181,10 @@ class KeyValueBatch:
     def delete_group(self, place: Place, group_hash: bytes) -> None:
         self._delete(FAMILY_OTHER, _keys(place).groups + group_hash)
 
-    def put_dependency(self, place: Place, parent: bytes, child: bytes, record: DependencyRecord) -> None:
+    def put_dependency(self, parent: bytes, child: bytes, record: DependencyRecord) -> None:
         self._put(FAMILY_OTHER, _children_prefix(parent) + child, codec.DEPENDENCY.encode(record))
 
-    def delete_dependency(self, place: Place, parent: bytes, child: bytes) -> None:
+    def delete_dependency(self, parent: bytes, child: bytes) -> None:
         self._delete(FAMILY_OTHER, _children_prefix(parent) + child)
 
     def put_queue(self, record: QueueRecord) -> None:
