@@ -85,6 +85,7 @@ RESORT_MOVES = b"moves"  # rows move from one generation to the next, no ready t
 HISTORY_MAX = 60
 ERRORS_MAX = 10
 TOMBSTONE_MS = 60_000
+REFILL_PAGE = 1_024  # keys that one read brings: what is taken in at once must not stop the turn
 NEVER: Final = 1 << 62
 KIND_RUN, KIND_EXPIRE = b"\0", b"\1"  # of a due row
 _PAYLOAD_HOT_MAX = 4_096  # larger ones are read when they are handed out
@@ -598,7 +599,8 @@ class Core:
     ) -> ReadRequest:  # fmt: skip
         if window.asked is None:
             read = ReadIndex(
-                owner or (partition, window, None), partition.place, index, prefix + window.ask(), window.width,
+                owner or (partition, window, None), partition.place, index, prefix + window.ask(),
+                min(window.width, REFILL_PAGE),
                 prefix=prefix, id_at=id_at, inverted=inverted,
             )  # fmt: skip
             window.read = read

@@ -59,7 +59,7 @@ __all__ = ["WAITS", "Engine"]
 WAITS: Final = None
 """What apply returns for a call that is answered by a later end()."""
 
-STEPS_A_TURN = 2
+STEPS_A_TURN = 1
 _STEPS: dict[str, Callable[[Core, Job], None]] = {
     "stage": staging.step_stage,
     "unstage": staging.step_unstage,

@@ -108,9 +108,26 @@ def check_enqueue(task: produce.EnqueueTask, size: int) -> None:
         _check_sizes(task, "", 1)
 
 
+def _is_plain(task: produce.EnqueueTask) -> bool:
+    """Whether a task has nothing that its types do not check already. Of ten thousand, most do not."""
+    group, key = task.group, task.unique_key
+    return (
+        len(task.payload) < DEEP_BYTES
+        and task.run_at is None
+        and task.expires_at is None
+        and task.meta is None
+        and task.tags is None
+        and task.name.isascii()
+        and (group is None or group.isascii())
+        and (key is None or key.isascii())
+    )
+
+
 def check_batch(batch: produce.EnqueueBatch, size: int) -> None:
     """Many tasks: the prefix of a field is only made where something is wrong."""
     for task in batch.tasks:
+        if _is_plain(task):
+            continue
         try:
             if task.run_at is not None or task.expires_at is not None:
                 _check_pairs(task, "")

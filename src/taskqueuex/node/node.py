@@ -23,6 +23,7 @@ from taskqueuex.node.config import NodeConfig
 from taskqueuex.node.service import Service
 from taskqueuex.storage import StorageError, memory_storage
 from taskqueuex.storage.directory import DataDirectory
+from taskqueuex.storage.priority import lower_background_threads
 from taskqueuex.telemetry import Histogram, LoopLag, configure
 from taskqueuex.writer import IdempotencyKeys, Tiers, Writer, WriterConfig, WriterMetrics, open_engine
 
@@ -55,6 +56,7 @@ class Node:
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watermark = 0
+        self._threads: set[int] = set()  # whose priority has been looked at
         submit = {"engine": self._submit, "query": self._submit, "server": self.service.submit}
         router = Router(COMMANDS.values(), submit)
         self.server = Server(config.network, router, self._on_disconnect, self.clock, self.network_metrics)
@@ -203,6 +205,7 @@ class Node:
             writer = self.writer
             if writer is None or self.directory is None:
                 continue
+            lower_background_threads(self._threads)
             writer.refuse_enqueues = self.directory.free_bytes() < FREE_RESERVE_BYTES
             self.service.sample()
             sequence = writer.synced_sequence
