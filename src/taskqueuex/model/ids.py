@@ -82,6 +82,10 @@ class IdGenerator:
         if seen > self._last.get(slot, (0, 0)):
             self._last[slot] = seen
 
+    def latest_ms(self) -> int:
+        """The milliseconds of the greatest id of any slot: later than the clock's where that went back."""
+        return max((ms for ms, _ in self._last.values()), default=0)
+
     def reserve(self, slot: int, count: int, now_ms: int) -> tuple[int, int]:
         """Sets ids aside: (milliseconds, first counter) of `count` consecutive ones, for `reserved`."""
         ms, counter = self._last.get(slot, (0, 0))

@@ -1,10 +1,15 @@
 """Finding tasks by a filter, in bounded pages.
 
 Queue, state and name have indexes; a filter on anything else reads the rows of what the best index
-gives, and stops after EXAMINED_MAX of them with a cursor, even if nothing was found. A cursor is
-the place in the list of sources, and the key in that source to go on from.
+gives, and stops after EXAMINED_MAX of them with a cursor, even if nothing was found.
+
+A cursor is the mark of a source and the key in it to go on from. Marks are made of queue numbers and
+generations, which only grow, and sources are read in their order: what is created meanwhile comes
+later, what is gone is passed over, and a queue that was re-sorted is read anew. So a walk over the
+pages may meet a task twice, but misses none that was there all the time.
 """
 
+import struct
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Protocol
@@ -22,6 +27,7 @@ _PAGE = 500
 
 Layout = tuple[str, bool, bool]
 Source = Callable[[bytes, int], list[tuple[bytes, bytes]]]  # (start, limit) -> [(key, task id)]
+_MARK = struct.Struct(">IIB")  # queue number, generation, which of its sources
 
 
 class Stores(Protocol):
@@ -45,43 +51,64 @@ def select(
     stores: Stores, wanted: TaskFilter, cursor: bytes, limit: int, examined_max: int = EXAMINED_MAX
 ) -> tuple[dict[bytes, StoredTask], bytes, int]:
     """Up to `limit` tasks that match. Returns them, the cursor (empty: no more), and how many were examined."""
-    sources = _sources(stores, wanted)
-    at = int.from_bytes(cursor[:4], "big") if cursor else 0
-    start = cursor[4:]
+    begun, rest = cursor[: _MARK.size], cursor[_MARK.size :]
     found: dict[bytes, StoredTask] = {}
     examined = 0
-    while at < len(sources):
-        page = min(_PAGE, examined_max - examined)
-        if page <= 0:
-            return found, at.to_bytes(4, "big") + start, examined
-        entries = sources[at](start, page)
-        tasks = stores.get_tasks([task_id for _, task_id in entries if task_id], leases=True)
-        for key, task_id in entries:
-            examined += 1
-            start = key + b"\0"
-            task = tasks.get(task_id)
-            if task is not None and _matches(wanted, task_id, task):
-                found[task_id] = task
-                if len(found) >= limit:
-                    return found, at.to_bytes(4, "big") + start, examined
-        if len(entries) < page:
-            at, start = at + 1, b""
+    for mark, source in _sources(stores, wanted):
+        if mark < begun:
+            continue
+        start = rest if mark == begun else b""
+        while True:
+            page = min(_PAGE, examined_max - examined)
+            if page <= 0:
+                return found, mark + start, examined
+            entries = source(start, page)
+            tasks = stores.get_tasks([task_id for _, task_id in entries if task_id], leases=True)
+            for key, task_id in entries:
+                examined += 1
+                start = key + b"\0"
+                task = tasks.get(task_id)
+                if task is not None and _matches(wanted, task_id, task):
+                    found[task_id] = task
+                    if len(found) >= limit:
+                        return found, mark + start, examined
+            if len(entries) < page:
+                break
     return found, b"", examined
 
 
-def _sources(stores: Stores, wanted: TaskFilter) -> list[Source]:
+def _sources(stores: Stores, wanted: TaskFilter) -> list[tuple[bytes, Source]]:
+    """In the order of their marks."""
+    only = _MARK.pack(0, 0, 0)
     if wanted.ids is not None:
         ids = sorted(set(wanted.ids))
-        return [lambda start, limit: [(i, i) for i in ids if i >= start][:limit]]
+        return [(only, lambda start, limit: [(i, i) for i in ids if i >= start][:limit])]
     if wanted.workflow is not None:
         workflow = wanted.workflow
         return [
-            lambda start, limit: [(i, i) for i in stores.durable.scan_workflow_tasks(workflow, start, limit)]
+            (
+                only,
+                lambda start, limit: [
+                    (i, i) for i in stores.durable.scan_workflow_tasks(workflow, start, limit)
+                ],
+            )
         ]
-    sources: list[Source] = []
-    for _, place, layout in wanted.places:
-        sources += _sources_of_place(stores.of(place), place, layout, wanted)
+    sources: list[tuple[bytes, Source]] = []
+    whole: set[tuple[int, int]] = set()  # slots that are read whole, which several partitions may share
+    for _, place, layout in sorted(wanted.places, key=lambda each: each[1].number):
+        of_place = _sources_of_place(stores.of(place), place, layout, wanted)
+        if of_place is None:
+            if (place.slot, place.tier) in whole:
+                continue
+            whole.add((place.slot, place.tier))
+            of_place = [_whole_slot(stores.of(place), place.slot)]
+        for at, source in enumerate(of_place):
+            sources.append((_MARK.pack(place.number, place.generation, at), source))
     return sources
+
+
+def _whole_slot(store: Storage, slot: int) -> Source:
+    return lambda start, limit: [(i, i) for i in store.scan_tasks(slot, start, limit)]
 
 
 def _ready_sources(store: Storage, place: Place, layout: Layout) -> list[Source]:
@@ -105,7 +132,10 @@ def _without_groups(store: Storage, entries: list[tuple[bytes, bytes]]) -> list[
     ]
 
 
-def _sources_of_place(store: Storage, place: Place, layout: Layout, wanted: TaskFilter) -> list[Source]:
+def _sources_of_place(
+    store: Storage, place: Place, layout: Layout, wanted: TaskFilter
+) -> list[Source] | None:
+    """The indexes that fit; None: the rows of its whole slot have to be read."""
     if wanted.states is not None and len(wanted.states) == 1 and wanted.name is None:
         state = wanted.states[0]
         if state == READY:
@@ -119,7 +149,7 @@ def _sources_of_place(store: Storage, place: Place, layout: Layout, wanted: Task
     if wanted.name is not None:
         name_hash = blake2b(wanted.name.encode(), digest_size=16).digest()
         return [lambda start, limit: [(i, i) for i in store.scan_names(place, name_hash, start, limit)]]
-    return [lambda start, limit: [(i, i) for i in store.scan_tasks(place.slot, start, limit)]]
+    return None
 
 
 def _index(store: Storage, place: Place, index: int, id_of: Callable[[bytes], bytes]) -> Source:
@@ -148,7 +178,13 @@ def _matches(wanted: TaskFilter, task_id: bytes, task: StoredTask) -> bool:
         return False
     if wanted.states is not None and state_of(task) not in wanted.states:
         return False
-    if wanted.now_ms and status is not None and status.state >= COMPLETED and wanted.now_ms >= status.gone_at and not status.has_children:
+    if (
+        wanted.now_ms
+        and status is not None
+        and status.state >= COMPLETED
+        and wanted.now_ms >= status.gone_at
+        and not status.has_children
+    ):
         return False
     if wanted.group is not None and record.group != wanted.group:
         return False
@@ -164,6 +200,7 @@ def _matches(wanted: TaskFilter, task_id: bytes, task: StoredTask) -> bool:
         return False
     if wanted.error is not None:
         return status is not None and any(
-            wanted.error == error.type or wanted.error in error.message for error in (status.errors or ())[-1:]
+            wanted.error == error.type or wanted.error in error.message
+            for error in (status.errors or ())[-1:]
         )
     return True
