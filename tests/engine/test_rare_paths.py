@@ -1,5 +1,7 @@
 """What happens seldom: two things that are each ordinary, at the same time or in an unusual order."""
 
+from taskqueuex.engine.core import hash16
+from taskqueuex.model.ids import SLOTS
 from taskqueuex.storage.check import check_storage
 from taskqueuex.testing import Simulator
 
@@ -62,3 +64,249 @@ def test_a_release_under_way_outlives_the_queue_of_its_parent():
     sim.crash()
     check(sim)
     assert {state(sim, child) for child in children} == {"ready"}
+
+
+def test_whoever_waits_for_an_end_is_told_in_the_midst_of_thousands():
+    sim = Simulator(hot_width=4_096)
+    parent = enqueue(sim)
+    waits = []
+    level = [parent]
+    for _ in range(3):
+        specs = [{"depends_on": [above]} for above in level for _ in range(15)]
+        level = sim.call("enqueue_batch", "q", {"tasks": specs}).json()["ids"]
+        waits += [sim.submit("get_task", level[at], query={"wait_ms": 60_000}) for at in (0, -1)]
+        sim.settle()
+    sim.call("cancel_task", parent)
+    sim.settle()
+    assert [wait.json()["state"] for wait in waits] == ["cancelled"] * 6
+
+
+# Batches that are staged
+
+
+def staged(sim, queue="q", count=1_200):
+    call = sim.submit("enqueue_batch", queue, {"tasks": [{"name": "n"} for _ in range(count)]})
+    sim.turn()
+    sim.write()
+    assert not call.status
+    return call
+
+
+def test_a_batch_under_way_when_its_queue_is_deleted_goes_to_the_queue_made_anew():
+    sim = Simulator()
+    call = staged(sim)
+    sim.call("delete_queue", "q", query={"force": True})
+    sim.settle()
+    assert call.status == 201
+    assert sim.call("get_queue", "q").json()["counts"]["ready"] == 1_200
+    check(sim)
+    assert len(sim.tiers.durable.load_queues()) == 1
+
+
+def test_the_rows_of_a_batch_go_although_its_queue_was_deleted_and_the_process_died():
+    sim = Simulator()
+    staged(sim)
+    sim.submit("delete_queue", "q", query={"force": True})
+    sim.turn()
+    sim.write()
+    sim.crash()
+    check(sim)
+    assert sim.tiers.durable.load_queues() == []
+    assert sim.tiers.durable.rows.scan(0, b"", b"\xff" * 30, 10) == []
+
+
+def test_partitions_cannot_change_under_a_batch():
+    sim = Simulator()
+    call = staged(sim)
+    assert sim.call("put_queue", "q", {"partitions": 3}).status == 409
+    sim.settle()
+    assert call.status == 201
+    check(sim)
+
+
+# Room in bounded queues
+
+
+def test_a_workflow_that_is_refused_for_one_queue_drops_nothing_in_another():
+    sim = Simulator()
+    sim.call("put_queue", "a", {"max_tasks": 2, "overflow": "drop_oldest"})
+    sim.call("put_queue", "b", {"max_tasks": 1})
+    kept = [enqueue(sim, "a"), enqueue(sim, "a"), enqueue(sim, "b")]
+    tasks = [{"ref": "x", "queue": "a"}, {"ref": "y", "queue": "b"}, {"ref": "z", "queue": "new"}]
+    assert sim.call("create_workflow", body={"tasks": tasks}).status == 429
+    assert [state(sim, task_id) for task_id in kept] == ["ready"] * 3
+    assert sim.call("get_queue", "new").status == 404
+    check(sim)
+
+
+def test_a_batch_over_partitions_that_is_refused_for_one_drops_nothing_in_another():
+    sim = Simulator()
+    sim.call("put_queue", "q", {"max_tasks": 2, "overflow": "drop_oldest", "partitions": 2})
+    groups = [f"g{n}" for n in range(8)]
+    queue = sim.engine.core.queues["q"]
+    of = {
+        at: [g for g in groups if sim.engine.core.pick_partition(queue, g, "", 0).index == at]
+        for at in (0, 1)
+    }
+    kept = [enqueue(sim, group=of[0][0]) for _ in range(2)]
+    late = [enqueue(sim, group=of[1][0], delay_ms=10_000) for _ in range(2)]
+    batch = {"tasks": [{"group": of[0][0]}, {"group": of[1][0]}]}
+    assert sim.call("enqueue_batch", "q", batch).status == 429
+    assert [state(sim, task_id) for task_id in kept + late] == ["ready"] * 2 + ["scheduled"] * 2
+    check(sim)
+
+
+def test_a_batch_may_drop_the_very_task_that_a_later_item_would_have_met():
+    for conflict in ("existing", "replace"):
+        sim = Simulator()
+        sim.call("put_queue", "q", {"max_tasks": 2, "overflow": "drop_oldest"})
+        holder, other = enqueue(sim, unique_key="k"), enqueue(sim)
+        key = {"unique_key": "k", "on_conflict": conflict}
+        made = sim.call("enqueue_batch", "q", {"tasks": [{}, {**key, "payload": 1}, {**key, "payload": 2}]})
+        assert made.status == 201, made.outcome
+        _, twin, again = made.json()["ids"]
+        assert twin == again != holder and made.json()["duplicates"] == [2]
+        assert [state(sim, task_id) for task_id in (holder, other, twin)] == [
+            "cancelled",
+            "cancelled",
+            "ready",
+        ]
+        assert sim.call("get_task", twin).json()["payload"] == (2 if conflict == "replace" else 1)
+        check(sim)
+
+
+def test_a_batch_whose_last_item_finds_no_room_for_a_successor_leaves_no_trace():
+    sim = Simulator()
+    sim.call("put_queue", "q", {"max_tasks": 1})
+    holder = enqueue(sim, unique_key="k")
+    (task,) = take(sim)
+    batch = {"tasks": [{}, {"unique_key": "k", "on_conflict": "replace"}]}
+    assert sim.call("enqueue_batch", "q", batch).status == 429
+    assert sim.call("get_queue", "q").json()["counts"]["ready"] == 0
+    assert sim.call("enqueue_batch", "q", {"tasks": batch["tasks"][1:] * 2}).status == 201
+    assert sim.call("ack", holder, {"lease": task["lease"]}).status == 200
+    check(sim)
+
+
+# Limits
+
+
+def test_a_poll_is_woken_by_the_rate_as_it_is_now():
+    sim = Simulator()
+    sim.call("put_queue", "q", {"rate_limit": {"per_second": 0.01, "burst": 1}})
+    for _ in range(3):
+        enqueue(sim)
+    assert len(take(sim)) == 1 and take(sim) == []
+    sim.call("put_queue", "q", {"rate_limit": {"per_second": 10, "burst": 1}})
+    assert len(take(sim)) == 1
+    poll = sim.submit("dequeue_queue", "q", {"wait_ms": 60_000})
+    sim.settle()
+    assert not poll.status
+    sim.advance(110)
+    sim.settle()
+    assert len(poll.json()["tasks"]) == 1
+
+
+# Partitions
+
+
+def test_tasks_of_no_group_go_to_the_partitions_in_turn_whatever_is_taken_meanwhile():
+    sim = Simulator()
+    sim.call("put_queue", "q", {"partitions": 2})
+    for _ in range(6):
+        enqueue(sim)
+        take(sim)
+    counts = [sum(partition.counts) for partition in sim.engine.core.queues["q"].partitions]
+    assert counts == [3, 3]
+
+
+def queues_of_one_slot(sim):
+    """Two names whose only partition has the same slot."""
+    slots = {}
+    for n in range(100_000):
+        name = f"n{n}"
+        slot = int.from_bytes(hash16(f"{name}\0{0}")[:4], "big") % SLOTS
+        if slot in slots:
+            return slots[slot], name
+        slots[slot] = name
+    raise AssertionError
+
+
+def test_a_sweep_over_queues_that_share_a_slot_meets_each_task_once():
+    sim = Simulator()
+    one, two = queues_of_one_slot(sim)
+    for name in (one, two):
+        sim.call("enqueue_batch", name, {"tasks": [{"tags": ["t"]} for _ in range(300)]})
+    found = sim.call("bulk", body={"action": "cancel", "filter": {"tag": "t"}, "dry_run": True})
+    assert found.json()["matched"] == 600
+    assert sim.call("bulk", body={"action": "cancel", "filter": {"tag": "t"}}).json() == {
+        "matched": 600,
+        "changed": 600,
+    }
+    check(sim)
+
+
+# Sweeps
+
+
+def test_a_purge_meets_what_was_enqueued_before_the_clock_was_put_back():
+    sim = Simulator()
+    for _ in range(3):
+        enqueue(sim)
+    sim.settle()
+    sim.advance(-3_600_000)
+    sim.crash()
+    enqueue(sim)
+    assert sim.call("purge_queue", "q").json() == {"matched": 4, "changed": 4}
+
+
+def test_a_sweep_goes_on_over_a_change_of_order():
+    for before, after in (
+        ("fifo", "lifo"),
+        ("lifo", "priority"),
+        ("priority", "round_robin"),
+        ("round_robin", "fifo"),
+    ):
+        sim = Simulator()
+        sim.call("put_queue", "q", {"discipline": before})
+        for _ in range(3):
+            sim.call(
+                "enqueue_batch",
+                "q",
+                {"tasks": [{"priority": n % 3, "group": f"g{n % 4}"} for n in range(300)]},
+            )
+        sweep = sim.submit("bulk", body={"action": "cancel", "filter": {"queue": "q", "state": "ready"}})
+        while sim.call("get_queue", "q").json()["counts"]["cancelled"] == 0:
+            sim.turn()
+        sim.call("put_queue", "q", {"discipline": after})
+        sim.settle()
+        assert sweep.json()["changed"] == 900, (before, after)
+        check(sim)
+
+
+# Workflows
+
+
+def test_a_workflow_is_forgotten_with_its_last_task_over_a_restart_too():
+    sim = Simulator()
+    tasks = [
+        {"ref": "a", "queue": "q"},
+        {"ref": "b", "queue": "r", "depends_on": ["a"]},
+        {"ref": "c", "queue": "q"},
+    ]
+    workflow = sim.call("create_workflow", body={"tasks": tasks}).json()
+    sim.settle()
+    sim.crash()
+    sim.call("cancel_workflow", workflow["id"])
+    check(sim)
+    sim.settle()
+    sim.crash()
+    assert sim.call("delete_task", workflow["ids"]["c"]).status == 200
+    check(sim)
+    sim.crash()
+    for _ in range(4):
+        sim.advance(700_000)
+        sim.settle()
+    check(sim)
+    assert sim.tiers.durable.scan_workflows(b"", 10) == []
+    assert sim.engine.core.workflows == {}

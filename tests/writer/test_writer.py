@@ -278,3 +278,22 @@ def test_stopping_answers_the_polls_and_commits_what_was_taken():
         await harness.writer.stop()
 
     asyncio.run(run())
+
+
+def test_calls_behind_a_wait_for_an_end_are_answered_after_it():
+    async def run():
+        harness = Harness()
+        task_id = (await harness.call("enqueue", "q", {})).json()["id"]
+        session = Session()
+        wait, waited = harness.submit(session, "get_task", task_id, query={"wait_ms": 60_000})
+        behind, answered = harness.submit(session, "enqueue", "other", {})
+        third, last = harness.submit(session, "list_queues")
+        await turns()
+        assert (wait.status, behind.status) == (0, 0)
+        assert (await harness.call("cancel_task", task_id)).status == 200
+        await asyncio.wait_for(asyncio.gather(waited, answered, last), 10)
+        assert [call.command.name for call in session.answers] == ["get_task", "enqueue", "list_queues"]
+        assert wait.json()["state"] == "cancelled" and third.status == 200
+        await harness.writer.stop()
+
+    asyncio.run(run())

@@ -43,6 +43,7 @@ from taskqueuex.model.reads import (
     ReadRequest,
     ReadTasks,
     ReadUnique,
+    ReadWorkflow,
 )
 from taskqueuex.model.rows import AGE, DUE, GWAIT, ORDER, Batch, StoredTask
 from taskqueuex.model.states import (
@@ -186,7 +187,7 @@ class Queue:
 
     __slots__ = (
         "config", "created_at", "deleted", "level", "metrics", "name", "partitions", "paused", "rotation", "running",
-        "tier", "token_alarm_at", "tokens", "tokens_at",
+        "placing", "tier", "token_alarm_at", "tokens", "tokens_at",
     )  # fmt: skip
 
     def __init__(self, name: str, config: QueueConfig, created_at: int) -> None:
@@ -197,6 +198,7 @@ class Queue:
         self.deleted = False
         self.running = 0
         self.rotation = 0  # the partition to serve next
+        self.placing = 0  # the partition that the next task of no group goes to
         self.tokens = -1.0  # of the rate limit; below zero: full
         self.tokens_at = 0
         self.token_alarm_at = 0
@@ -321,6 +323,12 @@ class Core:
         absent = [task.id for task in tasks if task.record.payload is None]
         if absent:
             raise Need([self.read_tasks(absent)])
+
+    def require_workflow(self, record: TaskRecord) -> None:
+        """Raises Need unless the workflow of a task is in memory, so that the task can be counted out."""
+        workflow = record.workflow
+        if workflow and workflow not in self.workflows and workflow not in self.missing:
+            raise Need([ReadWorkflow(workflow)])
 
     def read_tasks(self, ids: list[bytes]) -> ReadTasks:
         """A read of some tasks that notices when one of them changes meanwhile."""
@@ -471,7 +479,7 @@ class Core:
 
     def drop_if_empty(self, queue: Queue) -> None:
         """Removes what is left of a deleted queue, once its last task is forgotten."""
-        if any(sum(partition.counts) for partition in queue.partitions):
+        if any(sum(partition.counts) for partition in queue.partitions) or self.is_staging(queue):
             return
         if self.ghosts.pop(queue.name, None) is None:
             return
@@ -480,6 +488,11 @@ class Core:
             del self.partitions[partition.place.number]
             partition.dirty = False
             self.batches[partition.place.tier].delete_partition(partition.place)
+
+    def is_staging(self, queue: Queue) -> bool:
+        """Whether there are rows of a batch that is not finished, or not removed yet."""
+        numbers = {partition.place.number for partition in queue.partitions}
+        return any(number in numbers for number, _, _ in self.staged.values())
 
     def pick_partition(self, queue: Queue, group: str, unique_key: str, index: int) -> Partition:
         """Where a task goes: by its group, else by its unique key, else in turn."""

@@ -194,6 +194,7 @@ def step_forget(core: Core, job: Job) -> None:
     if parent is None or parent.status.state not in (COMPLETED, CANCELLED, EXPIRED, DEAD):
         finish_job(core, job)
         return
+    core.require_workflow(parent.record)
     alive = any(child is not None and child.status.state < COMPLETED for child in children)
     if alive:
         core.postpone_forgetting(parent)

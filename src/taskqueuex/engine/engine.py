@@ -172,6 +172,8 @@ class Engine:
                 outcome = STATE_NAMES[task.status.state]
                 dependencies.release_children(core, task, outcome)
         for task in core.ended:
+            if self.waiters.by_task:
+                self.waiters.on_end(task, released)
             if task.status.has_children:
                 core.edges.pop(task.id, None)  # makes it a job
                 dependencies.release_children(core, task, STATE_NAMES[task.status.state])

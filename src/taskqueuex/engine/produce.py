@@ -103,14 +103,14 @@ def enqueue_batch(core: Core, call: Call) -> tuple[int, Any] | None:
         return None
     plans = _plan_all(core, queue, specs)
     _reserve_all(core, plans)
-    queue.rotation += 1
+    queue.placing += 1
     ids, duplicates = _carry_out_all(core, plans)
     return 201, BatchReply(ids, duplicates)
 
 
 def _stage(core: Core, call: Call, queue: Queue, specs: list[EnqueueTask]) -> None:
-    queue.rotation += 1
-    partition = core.pick_partition(queue, "", "", queue.rotation)
+    queue.placing += 1
+    partition = core.pick_partition(queue, "", "", queue.placing)
     _reserve(core, partition, len(specs))
     begin_stage(
         core, call, partition, specs, lambda index: _plan(core, queue, specs[index], "", spread=False).record
@@ -135,13 +135,46 @@ def _plan_all(core: Core, queue: Queue, specs: list[EnqueueTask]) -> list[Plan]:
 
 
 def _reserve_all(core: Core, plans: list[Plan]) -> None:
-    fresh: dict[int, tuple[Partition, int]] = {}
+    for task in _room_for_all(core, plans):
+        _drop(core, task)
+
+
+def _room_for_all(core: Core, plans: list[Plan]) -> list[Task]:
+    """What has to be dropped for all of the plans; refuses, or raises Need, before anything is.
+
+    A task that is to be dropped holds its unique key no longer: plans that would have met it make a
+    task of their own, and take room too.
+    """
+    while True:
+        victims: list[Task] = []
+        for partition, count in _room_wanted(plans):
+            victims += _victims_for(core, partition, count)
+        dropped = {task.id for task in victims}
+        first: dict[tuple[int, bytes], int] = {}
+        for index, plan in enumerate(plans):
+            if plan.holder is not None and plan.holder.id in dropped:
+                plan.holder = None
+                earlier = first.setdefault((plan.partition.place.number, plan.key_hash), index)
+                plan.twin = earlier if earlier != index else None
+        if not first:
+            return victims
+
+
+def _room_wanted(plans: list[Plan]) -> list[tuple[Partition, int]]:
+    wanted: dict[int, tuple[Partition, int]] = {}
+    succeeded: set[bytes] = set()
     for plan in plans:
-        if plan.holder is None and plan.twin is None:
-            number = plan.partition.place.number
-            fresh[number] = (plan.partition, fresh.get(number, (plan.partition, 0))[1] + 1)
-    for partition, count in fresh.values():
-        _reserve(core, partition, count)
+        holder = plan.holder
+        if plan.twin is not None:
+            continue
+        if holder is not None:
+            succeeds = plan.conflict == "replace" and holder.status.state == RUNNING
+            if not succeeds or holder.status.successor or holder.id in succeeded:
+                continue
+            succeeded.add(holder.id)
+        number = plan.partition.place.number
+        wanted[number] = (plan.partition, wanted.get(number, (plan.partition, 0))[1] + 1)
+    return list(wanted.values())
 
 
 def _carry_out_all(core: Core, plans: list[Plan]) -> tuple[list[str], list[int]]:
@@ -207,8 +240,8 @@ def _plan(core: Core, queue: Queue, spec: EnqueueTask, path: str, *, spread: boo
     group = spec.group or ""
     unique_key = spec.unique_key or ""
     if spread:
-        queue.rotation += 1
-    partition = core.pick_partition(queue, group, unique_key, queue.rotation)
+        queue.placing += 1
+    partition = core.pick_partition(queue, group, unique_key, queue.placing)
     run_at = 0
     if spec.delay_ms:
         run_at = now + spec.delay_ms
@@ -310,20 +343,29 @@ def _refuse_if_reject(plan: Plan, field: str) -> None:
 
 def _reserve(core: Core, partition: Partition, count: int) -> None:
     """Makes room in a bounded queue, or refuses."""
+    for task in _victims_for(core, partition, count):
+        _drop(core, task)
+
+
+def _drop(core: Core, task: Task) -> None:
+    core.log_event(task, "dropped")
+    core.move(task, CANCELLED, reason="dropped")
+    task.partition.queue.metrics.dropped += 1
+
+
+def _victims_for(core: Core, partition: Partition, count: int) -> list[Task]:
+    """What has to be dropped for `count` more tasks; refuses where that is no help."""
     config = partition.queue.config
     if config.max_tasks is None:
-        return
+        return []
     excess = partition.waiting + count - config.max_tasks
     if excess <= 0:
-        return
+        return []
     if config.overflow == "reject":
         raise QueueFull(f"queue {partition.queue.name!r} holds {config.max_tasks} tasks", retry_after_s=1)
     if excess > partition.counts[READY]:
         raise QueueFull(f"queue {partition.queue.name!r} has no ready task left to drop", retry_after_s=1)
-    for task in _victims(core, partition, excess):
-        core.log_event(task, "dropped")
-        core.move(task, CANCELLED, reason="dropped")
-        partition.queue.metrics.dropped += 1
+    return _victims(core, partition, excess)
 
 
 def _victims(core: Core, partition: Partition, count: int) -> list[Task]:
@@ -419,18 +461,43 @@ def create_workflow(core: Core, call: Call) -> tuple[int, WorkflowReply]:
     refs = _references(specs)
     order = _topological(specs, refs)
     outside = _outside_parents(core, specs, refs)
-    queues = {name: core.queues.get(name) for name in dict.fromkeys(spec.queue for spec in specs)}
-    for name, queue in queues.items():
-        core.touch(queue) if queue is not None else core.touch(core.create_queue(name, QueueConfig()))
-    plans: list[Plan] = []
+    _refuse_twins(core, specs)
+    names = list(dict.fromkeys(spec.queue for spec in specs))
+    plans = _plan_workflow(core, specs, [name for name in names if name in core.queues])
+    victims = _room_for_all(core, list(plans.values()))  # the last that may refuse; new queues have room
+    fresh = [name for name in names if name not in core.queues]
+    for name in fresh:
+        core.create_queue(name, QueueConfig())
+    plans |= _plan_workflow(core, specs, fresh)
+    for task in victims:
+        _drop(core, task)
+    in_order = [plans[index] for index in range(len(specs))]
+    return 201, _carry_out_workflow(core, call.body.name, specs, in_order, order, outside)
+
+
+def _refuse_twins(core: Core, specs: list[Any]) -> None:
+    seen: dict[tuple[str, str, str], int] = {}
     for index, spec in enumerate(specs):
-        bare = msgspec.structs.replace(spec, depends_on=None)
-        plan = _plan(core, core.queues[spec.queue], bare, f"tasks[{index}].", spread=False)
-        if plan.holder is not None:
-            raise Conflict(f"tasks[{index}].unique_key: a live task has the unique key {spec.unique_key!r}")
-        plans.append(plan)
-    _reserve_all(core, plans)
-    return 201, _carry_out_workflow(core, call.body.name, specs, plans, order, outside)
+        if spec.unique_key:
+            queue = core.queues.get(spec.queue)
+            group = spec.group or "" if queue is not None and len(queue.partitions) > 1 else ""
+            if seen.setdefault((spec.queue, spec.unique_key, group), index) != index:
+                raise Conflict(f"tasks[{index}].unique_key: {spec.unique_key!r} is used twice")
+
+
+def _plan_workflow(core: Core, specs: list[Any], names: list[str]) -> dict[int, Plan]:
+    """By index, the plans of the tasks that go to some queues."""
+    for name in names:
+        core.touch(core.queues[name])
+    plans: dict[int, Plan] = {}
+    for index, spec in enumerate(specs):
+        if spec.queue in names:
+            bare = msgspec.structs.replace(spec, depends_on=None)
+            plan = _plan(core, core.queues[spec.queue], bare, f"tasks[{index}].", spread=False)
+            if plan.holder is not None:
+                raise Conflict(f"tasks[{index}].unique_key: a live task has the unique key {spec.unique_key!r}")
+            plans[index] = plan
+    return plans
 
 
 def _references(specs: list[Any]) -> dict[str, int]:

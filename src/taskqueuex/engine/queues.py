@@ -43,7 +43,7 @@ def put_queue(core: Core, call: Call) -> tuple[int, QueueView]:
         raise Invalid.field("max_tasks", "a queue of durability `memory` must be bounded")
     if queue is None:
         return 201, queue_view(core, core.create_queue(call.target, config))
-    _refuse_while_in_use(queue, config)
+    _refuse_while_in_use(core, queue, config)
     old = queue.config
     tier_changes = (DURABILITY_LEVELS[config.durability] == LEVEL_MEMORY) != (queue.level == LEVEL_MEMORY)
     layout_changes = layout_of(config) != layout_of(old)
@@ -52,7 +52,7 @@ def put_queue(core: Core, call: Call) -> tuple[int, QueueView]:
         old.max_running_per_group,
     )
     if old.rate_limit != config.rate_limit:
-        queue.tokens, queue.tokens_at = -1.0, 0
+        queue.tokens, queue.tokens_at, queue.token_alarm_at = -1.0, 0, 0
     queue.configure(config)
     if tier_changes or config.partitions != old.partitions:
         core.replace_partitions(queue)
@@ -81,8 +81,8 @@ def _merged(config: QueueConfig, body: PutQueue) -> QueueConfig:
     return msgspec.structs.replace(config, **changes)
 
 
-def _refuse_while_in_use(queue: Queue, config: QueueConfig) -> None:
-    used = sum(queue.counts())
+def _refuse_while_in_use(core: Core, queue: Queue, config: QueueConfig) -> None:
+    used = sum(queue.counts()) or core.is_staging(queue)
     if config.partitions != queue.config.partitions and used:
         raise Conflict(f"partitions: queue {queue.name!r} is not empty")
     memory = (config.durability == "memory", queue.config.durability == "memory")

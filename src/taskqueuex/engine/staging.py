@@ -68,7 +68,7 @@ def begin_stage(
     job_id = b"stage" + first
     record = JobRecord(
         "stage", core.now_ms, subject=partition.place.number.to_bytes(4, "big"), queue=partition.queue.name,
-        cursor=first, until=below,
+        cursor=first, until=below, generation=partition.place.generation,
     )  # fmt: skip
     job = add_job(core, job_id, record, call)
     job.page = Stage(partition, count, ms, counter, record_of)
@@ -80,7 +80,7 @@ def step_stage(core: Core, job: Job) -> None:
     """One slice, or the end."""
     stage: Stage = job.page
     partition = stage.partition
-    if core.partitions.get(partition.place.number) is not partition or partition.place is not stage.place:
+    if partition.queue.deleted or partition.place is not stage.place:
         _start_over(core, job)
         return
     if stage.done < stage.count:
@@ -145,17 +145,11 @@ def _start_over(core: Core, job: Job) -> None:
 def step_unstage(core: Core, job: Job) -> None:
     """Removes a slice of a batch that was not finished."""
     record = job.record
-    partition = core.partitions.get(int.from_bytes(record.subject, "big"))
-    if partition is None:
-        core.staged.pop(job.id, None)
-        finish_job(core, job)
-        return
+    partition = core.partitions[int.from_bytes(record.subject, "big")]  # it is not dropped before
     if job.page is None:
         raise Need([job.ask(ReadSlot(partition.place, record.cursor, record.until, SLICE))])
     ids, tasks = job.page
-    places = [partition.place]
-    if partition.place.generation:
-        places.append(partition.place.at_generation(partition.place.generation - 1))
+    place = partition.place.at_generation(record.generation)
     batch = core.batches[partition.place.tier]
     for task_id in ids:
         kept = tasks[task_id].record
@@ -164,14 +158,15 @@ def step_unstage(core: Core, job: Job) -> None:
         batch.delete_task(partition.place, task_id)
         if kept.name:
             batch.delete_name(partition.place, hash16(kept.name), task_id)
-        for place in places:
-            batch.delete_index(place, AGE, task_id)
-            for discipline in ("fifo", "lifo", "priority"):
-                batch.delete_index(place, ORDER, order_key(discipline, task_id, kept.priority))
+        batch.delete_index(place, AGE, task_id)
+        for discipline in ("fifo", "lifo", "priority"):
+            batch.delete_index(place, ORDER, order_key(discipline, task_id, kept.priority))
     job.page = None
     if len(ids) < SLICE:
         core.staged.pop(job.id, None)
         finish_job(core, job)
+        if partition.queue.deleted:
+            core.drop_if_empty(partition.queue)
 
 
 def is_staged(core: Core, task_id: bytes) -> bool:

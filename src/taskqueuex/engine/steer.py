@@ -201,6 +201,7 @@ def delete(core: Core, task: Task) -> None:
     """Forgets a task that waits or has ended, at once; children follow their policy."""
     if task.status.state == RUNNING:
         raise Conflict("the task is running; cancel or kill it first")
+    core.require_workflow(task.record)
     if task.status.state < COMPLETED:
         core.move(task, CANCELLED, reason="deleted")
     if task.status.has_children:

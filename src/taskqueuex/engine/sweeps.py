@@ -59,7 +59,7 @@ def start_sweep(
     core.level = LEVEL_DURABLE
     core.sweeps += 1
     job_id = b"sweep" + core.now_ms.to_bytes(8, "big") + core.random_bits(64).to_bytes(8, "big")
-    until = core.now_ms.to_bytes(6, "big") + b"\xff" * 10
+    until = max(core.now_ms, core.ids.latest_ms()).to_bytes(6, "big") + b"\xff" * 10
     record = JobRecord(
         kind,
         core.now_ms,
@@ -112,7 +112,8 @@ def step_sweep(core: Core, job: Job) -> None:
         wanted = task_filter(core, record.filter or {}, record.until)
         raise Need([job.ask(ReadFilter(job, wanted, record.cursor, PAGE))])
     found, cursor, _ = job.page
-    tasks = _live(core, [task_id for task_id in found if not (core.staged and is_staged(core, task_id))])
+    ids = [task_id for task_id in found if not (core.staged and is_staged(core, task_id))]
+    tasks = _live(core, record.action, ids)
     if record.filter and "state" in record.filter:
         tasks = [task for task in tasks if task.status.state == STATE_NUMBERS[record.filter["state"]]]
     if record.action == "purge":
@@ -132,13 +133,15 @@ def step_sweep(core: Core, job: Job) -> None:
         core.answers.append((job.call, 200, BulkReply(record.matched, record.changed), LEVEL_DURABLE))
 
 
-def _live(core: Core, ids: list[bytes]) -> list[Task]:
+def _live(core: Core, action: str, ids: list[bytes]) -> list[Task]:
     core.require(ids)
     tasks = [task for i in ids if (task := core.tasks.get(i) or core.recent.get(i)) is not None]
     for task in tasks:
         core.prepare(task)
         if task.record.unique_key and task.status.state == DEAD:
             core.unique_holder(task.partition, core.unique_hash(task.partition, task.record))
+        if action == "delete":
+            core.require_workflow(task.record)
     return tasks
 
 

@@ -20,8 +20,9 @@ class JobRecord(msgspec.Struct, array_like=True, gc=False):
     filter: dict[str, Any] | None = None
     matched: int = 0
     changed: int = 0
-    ids: list[bytes] = []  # for kind stage: what to remove if it is not finished
+    ids: list[bytes] = []  # not in use any more
     tier: int = 0  # for kind release: where the edges of its subject lie
+    generation: int = 0  # for kind stage: of its order rows
 
 
 class WorkflowRecord(msgspec.Struct, array_like=True, gc=False):

@@ -19,7 +19,7 @@ from taskqueuex.errors import TaskQueueError
 from taskqueuex.model.reads import ReadRequest
 from taskqueuex.storage import Storage, memory_storage
 from taskqueuex.writer.recovery import open_engine
-from taskqueuex.writer.stores import Tiers, run_read
+from taskqueuex.writer.stores import Tiers, answer_inline, run_read
 
 __all__ = ["SimulatedCall", "Simulator"]
 
@@ -242,7 +242,8 @@ class Simulator:
     def _run_reads(self, reads: list[ReadRequest]) -> None:
         for read in list(reads):
             self.startable.remove(read)
-            self.answers.append((read, run_read(self.tiers, read)))
+            done, answer = answer_inline(self.tiers, read)
+            self.answers.append((read, answer if done else run_read(self.tiers, read)))
 
     def _land_some_answers(self) -> None:
         self._landing = [answer for answer in self.answers if self.random.random() < 0.6]

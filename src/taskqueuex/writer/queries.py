@@ -69,7 +69,10 @@ class Query(ReadRequest):
             status.started_at, status.progress = task.lease.leased_at, task.lease.progress
         children = []
         if status.has_children:
-            children = [child for child, _ in tiers.durable.scan_children(task_id, b"", CHILDREN_SHOWN)]
+            edges = tiers.durable.scan_children(task_id, b"", CHILDREN_SHOWN)
+            if self.inline_only:
+                edges += tiers.volatile.scan_children(task_id, b"", CHILDREN_SHOWN)
+            children = [child for child, _ in edges]
         return task_view(task_id, name, max_attempts, task.record, status, task.lease, children)
 
 

@@ -226,7 +226,7 @@ class Writer:
             if status:
                 self._answer(call, status, body, level)
             else:
-                call.sink.blocked_by = None
+                self._unblock(call.sink, call)
                 self._inbox.appendleft(call)
         self._wanted += engine.take_reads()
         self.metrics.turns += 1
