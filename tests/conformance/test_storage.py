@@ -57,7 +57,7 @@ def test_a_task_comes_back_as_it_was_put_with_its_status_and_lease(storage):
         errors=[ErrorRecord(1, 2, "T", "m", "tb", "w")],
         history=[HistoryRecord(1, "failed", 2)],
     )
-    lease = LeaseRecord(3, (1 << 64) - 1, 10, 20, 10, 0, "w", True, b"0.5")
+    lease = LeaseRecord(3, "3-ffffffffffffffff", 10, 20, 10, 0, "w", True, b"0.5")
 
     def fill(batch):
         batch.put_task(place, task_id, record)

@@ -227,9 +227,9 @@ class Machine(RuleBasedStateMachine):
         assert fresh.leases.keys() == live.leases.keys()
         for task_id, lease in live.leases.items():
             kept = fresh.leases[task_id]
-            assert (kept.attempt, kept.nonce, kept.cancel_requested) == (
+            assert (kept.attempt, kept.token, kept.cancel_requested) == (
                 lease.attempt,
-                lease.nonce,
+                lease.token,
                 lease.cancel_requested,
             )
         for name, queue in live.queues.items():

@@ -1,6 +1,6 @@
 """Taking work out and settling it: dequeue, ack, fail, release, heartbeat, settle.
 
-The one rule of fencing: whoever settles shows attempt and nonce of the task's present lease. What
+The one rule of fencing: whoever settles shows the token of the task's present lease. What
 does not match changes nothing, and is told `lease_lost`, unless it repeats what was settled last.
 """
 
@@ -198,10 +198,10 @@ def _first(core: Core, partition: Partition, want: int) -> Task | None:
     key = window.first()
     if key is None:
         if window.cold:
-            raise Need([core.refill(partition)])
+            raise Need([core.refill(partition, want)])
         return None
     if window.cold and window.wants_refill():
-        core.refill(partition)
+        core.refill(partition, want)
     discipline = partition.discipline
     if partition.grouped:
         return _first_of_groups(core, partition, key)
@@ -287,7 +287,7 @@ def _take_plain(core: Core, partition: Partition, taking: Taking, goal: int) -> 
         partition.queue.running += taken
         core.mark(partition)
         if window.wants_refill():
-            core.refill(partition)
+            core.refill(partition, goal)
 
 
 def _lease(
@@ -327,9 +327,8 @@ def _begin_attempt(
     length = taking.lease_ms or record.lease_ms or queue.config.lease_ms
     timeout_at = now + record.timeout_ms if record.timeout_ms else 0
     expires_at = now + length
-    lease = LeaseRecord(
-        status.attempt, core.random_bits(64), now, expires_at, length, timeout_at, taking.worker
-    )
+    token = f"{status.attempt:x}-{core.random_bits(64):016x}"
+    lease = LeaseRecord(status.attempt, token, now, expires_at, length, timeout_at, taking.worker)
     core.leases[task.id] = lease
     look_at = min(expires_at, timeout_at) if timeout_at else expires_at
     heapq.heappush(core.lease_alarms, (look_at, task.id, lease.attempt))
@@ -346,7 +345,7 @@ def _begin_attempt(
         record.name,
         msgspec.Raw(payload),
         lease.attempt,
-        f"{lease.attempt:x}-{lease.nonce:016x}",
+        lease.token,
         expires_at,
         record.priority,
         record.group or None,
@@ -381,16 +380,11 @@ def _leased(core: Core, task_id: bytes, token: str, kind: str) -> tuple[Task, Le
     """The task and its lease, if the token is the lease's; or what the same call answered before."""
     task = core.find(task_id)
     lease = core.leases.get(task_id)
-    if lease is not None and token == f"{lease.attempt:x}-{lease.nonce:016x}":
+    if lease is not None and token == lease.token:
         core.prepare(task)
         return task, lease, ""
-    try:
-        attempt_text, nonce_text = token.split("-")
-        attempt, nonce = int(attempt_text, 16), int(nonce_text, 16)
-    except ValueError:
-        raise LeaseLost("this is no lease token") from None
     status = task.status
-    if lease is None and nonce == status.last_nonce and attempt == status.attempt:
+    if lease is None and token == status.last_token:
         answer_kind, _, answer = status.last_answer.partition(" ")
         if answer_kind == kind:
             return task, None, answer
@@ -423,7 +417,7 @@ def ack(core: Core, task_id: bytes, body: AckTask) -> SettledReply:
     if lease is None:
         return _answer(answer)
     status, now = task.status, core.now_ms
-    status.last_nonce, status.last_answer = lease.nonce, "ack completed"
+    status.last_token, status.last_answer = lease.token, "ack completed"
     if isinstance(body.result, msgspec.Raw):
         status.result = bytes(body.result)
     metrics = task.partition.queue.metrics
@@ -439,7 +433,7 @@ def fail(core: Core, task_id: bytes, body: FailTask) -> SettledReply:
     task, lease, answer = _leased(core, task_id, body.lease, "fail")
     if lease is None:
         return _answer(answer)
-    task.status.last_nonce = lease.nonce
+    task.status.last_token = lease.token
     return fail_attempt(
         core, task, lease, body.error, kind="fail", retryable=body.retryable, delay_ms=body.delay_ms
     )
@@ -499,7 +493,7 @@ def release(core: Core, task_id: bytes, body: ReleaseTask) -> SettledReply:
     task, lease, answer = _leased(core, task_id, body.lease, "release")
     if lease is None:
         return _answer(answer)
-    task.status.last_nonce = lease.nonce
+    task.status.last_token = lease.token
     core.log_event(task, "released", lease.worker, "", lease)
     return give_back(core, task, lease, body.delay_ms or 0, kind="release")
 

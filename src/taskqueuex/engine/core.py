@@ -16,7 +16,7 @@ so that nothing changed meanwhile is missed.
 
 import heapq
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -278,6 +278,7 @@ class Core:
         self.again: list[Call] = []  # calls to apply anew in the next turn
         self.staged: dict[bytes, tuple[int, bytes, bytes]] = {}  # job -> (queue number, ids from, ids below)
         self.sweeps = 0
+        self.watched: Collection[bytes] = ()  # tasks whose end somebody waits for; the engine's to set
         self.ended: list[Task] = []  # tasks that ended, for whoever waits for them
         self.level = LEVEL_MEMORY  # the strictest level that the present command touched
 
@@ -590,11 +591,11 @@ class Core:
             owner=(partition, window, group),
         )  # fmt: skip
 
-    def refill(self, partition: Partition) -> ReadRequest:
-        """Asks for the next keys of a partition, unless they are on their way."""
+    def refill(self, partition: Partition, want: int = 1) -> ReadRequest:
+        """Asks for the next keys of a partition, unless they are on their way; more where many are wanted."""
         id_at = -1 if partition.discipline == "round_robin" else 8
         return self._refill(
-            partition, partition.ready, ORDER, id_at=id_at, inverted=partition.discipline == "lifo"
+            partition, partition.ready, ORDER, id_at=id_at, inverted=partition.discipline == "lifo", want=want
         )
 
     def refill_timers(self, partition: Partition) -> ReadRequest:
@@ -608,12 +609,12 @@ class Core:
 
     def _refill(
         self, partition: Partition, window: Window, index: int, *, prefix: bytes = b"", id_at: int = -1,
-        inverted: bool = False, owner: Any = None,
+        inverted: bool = False, owner: Any = None, want: int = 1,
     ) -> ReadRequest:  # fmt: skip
         if window.asked is None:
             read = ReadIndex(
                 owner or (partition, window, None), partition.place, index, prefix + window.ask(),
-                min(window.width, REFILL_PAGE),
+                min(window.width, max(REFILL_PAGE, 4 * want)),
                 prefix=prefix, id_at=id_at, inverted=inverted,
             )  # fmt: skip
             window.read = read
@@ -879,7 +880,8 @@ class Core:
             ttl = config.dead_ttl_ms
         status.gone_at = self.now_ms + ttl
         self.put_ended(task, self.now_ms + max(ttl, TOMBSTONE_MS))
-        self.ended.append(task)
+        if status.has_children or self.watched:
+            self.ended.append(task)
 
     def put_ended(self, task: Task, forget_at: int) -> None:
         """Sets when an ended task is forgotten."""

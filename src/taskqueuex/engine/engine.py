@@ -82,6 +82,7 @@ class Engine:
     ) -> None:
         self.core = Core(random_bits, hot_width, recent_max)
         self.waiters = Waiters()
+        self.core.watched = self.waiters.by_task
         self.more = 0  # jobs that could take another step at once
         self._handlers: dict[str, Callable[[Core, Call], Applied]] = {
             "enqueue": produce.enqueue,

@@ -142,7 +142,7 @@ def retry(core: Core, task: Task) -> None:
         core.set_unique(partition, key_hash, task.id)
     status.failures = 0
     status.successor = b""
-    status.last_nonce, status.last_answer = 0, ""
+    status.last_token = status.last_answer = ""
     status.ended_at = status.gone_at = 0
     status.reason = ""
     core.log_event(task, "retried")

@@ -92,7 +92,7 @@ class TaskStatus(msgspec.Struct, array_like=True, gc=False):
     has_children: bool = False
     successor: bytes = b""  # unique_key replace: the task that waits for this one to end
     successor_of: bytes = b""  # and that one's: the task that still holds the key
-    last_nonce: int = 0  # of the latest lease that was settled
+    last_token: str = ""  # of the latest lease that was settled
     last_answer: str = ""  # and how: ack, fail, release
     progress: bytes | None = None
     result: bytes | None = None
@@ -104,7 +104,7 @@ class LeaseRecord(msgspec.Struct, array_like=True, gc=False):
     """The row of a running task."""
 
     attempt: int
-    nonce: int  # 64 random bits: with the attempt, the token its holder must show
+    token: str  # the attempt and 64 random bits: what its holder must show
     leased_at: int
     expires_at: int
     length_ms: int  # its own, and that of a heartbeat that does not say
