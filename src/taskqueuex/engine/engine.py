@@ -60,6 +60,7 @@ WAITS: Final = None
 """What apply returns for a call that is answered by a later end()."""
 
 STEPS_A_TURN = 1
+HOT_TASKS_MAX = 200_000  # ready tasks in memory, over all queues
 _STEPS: dict[str, Callable[[Core, Job], None]] = {
     "stage": staging.step_stage,
     "unstage": staging.step_unstage,
@@ -210,8 +211,15 @@ class Engine:
         self.core.unique_written = {}
 
     def trim(self) -> None:
-        """Drops groups that nothing hangs on. Only while no batch is under way."""
-        for partition in self.core.partitions.values():
+        """Keeps memory bounded, whatever the number of queues and groups. Only while no batch is under way."""
+        core = self.core
+        if len(core.tasks) - len(core.leases) > HOT_TASKS_MAX:
+            width = max(64, HOT_TASKS_MAX // (2 * len(core.partitions)))
+            for partition in core.partitions.values():
+                partition.ready.width = min(partition.ready.width, width)
+                if not partition.grouped and partition.ready.hot_count > 2 * width:
+                    core.evict(partition, partition.ready.shrink())
+        for partition in core.partitions.values():
             if len(partition.groups) > 20_000:
                 for key, group in list(partition.groups.items()):
                     if group.window.asked is None and key not in partition.unsettled:

@@ -210,8 +210,12 @@ class Service:
         values["process.resident_bytes"] = float(process.resident_bytes)
         values["process.cpu_total"] = process.cpu_user_s + process.cpu_system_s
         values["connections"] = float(node.network_metrics.connections)
-        for name in ("request", "fsync", "loop_lag"):
-            histogram = self.histograms()[name]
+        latencies = {
+            "request": node.network_metrics.request_time,
+            "fsync": node.writer_metrics.fsync_us,
+            "loop_lag": node.lag_us,
+        }
+        for name, histogram in latencies.items():
             values[f"latency.{name}.p99_ms"] = histogram.percentile(0.99) / 1000
         for queue in list(node.writer.engine.core.queues.values())[:SAMPLE_SERIES_QUEUES]:
             values[f"queue.{queue.name}.ready"] = float(queue.counts()[2])

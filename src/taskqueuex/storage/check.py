@@ -10,6 +10,7 @@ from hashlib import blake2b
 import msgspec
 
 from taskqueuex.model.ids import format_id
+from taskqueuex.model.jobs import JobRecord
 from taskqueuex.model.place import DURABLE, Place
 from taskqueuex.model.queue import PartitionRecord, QueueConfig, QueueRecord, layout_of
 from taskqueuex.model.rows import AGE, DUE, GWAIT, ORDER, StoredTask
@@ -66,18 +67,43 @@ class _Partition:
         return f"queue {self.queue.name!r} (slot {self.place.slot}, number {self.place.number})"
 
 
-def check_storage(storage: Storage, tier: int = DURABLE) -> CheckReport:
-    """Checks one tier's store. Every problem is a sentence."""
+class _Jobs:
+    """What is under way, and explains what else would be a problem."""
+
+    def __init__(self, jobs: Iterable[tuple[bytes, JobRecord]]) -> None:
+        self.forgetting: set[bytes] = set()  # ended tasks that are in no index any more
+        self.staged: list[tuple[bytes, bytes]] = []  # ids of batches that are not finished
+        self.releasing = False
+        for _, job in jobs:
+            if job.kind == "forget":
+                self.forgetting.add(job.subject)
+            elif job.kind in ("stage", "unstage"):
+                self.staged.append((job.cursor, job.until))
+            elif job.kind == "release":
+                self.releasing = True
+
+    def is_staged(self, task_id: bytes) -> bool:
+        """Whether an id belongs to a batch that does not exist yet."""
+        return any(first <= task_id < below for first, below in self.staged)
+
+
+def check_storage(storage: Storage, tier: int = DURABLE, system: Storage | None = None) -> CheckReport:
+    """Checks one tier's store. Every problem is a sentence.
+
+    `system` is where queues, jobs and workflows are kept, where that is not the store itself: the
+    tier in memory has none of its own.
+    """
     report = CheckReport()
+    system = storage if system is None else system
     try:
-        queues = storage.load_queues()
-        partitions = _partitions(storage, queues, tier)
-        busy = _busy_ids(storage)
-        _read_tasks(storage, partitions, report)
+        partitions = _partitions(storage, system.load_queues(), tier)
+        jobs = _Jobs(system.load_jobs())
+        _read_tasks(storage, partitions, jobs, report)
         for partition in partitions.values():
             report.records += 1
-            _check_partition(storage, partition, busy, report)
-        _check_edges(storage, partitions, report)
+            _check_partition(storage, partition, jobs, report)
+        _check_edges(storage, partitions, jobs, report)
+        _check_workflows(system, partitions, report)
     except CorruptRecord as error:
         report.add(f"a record cannot be read: {error}")
     return report
@@ -94,11 +120,6 @@ def _partitions(storage: Storage, queues: Iterable[QueueRecord], tier: int) -> d
     return found
 
 
-def _busy_ids(storage: Storage) -> set[bytes]:
-    """Tasks that a job is about to forget: they are in no index any more."""
-    return {job.subject for _, job in storage.load_jobs() if job.kind == "forget"}
-
-
 def _paged(scan: "Iterator[list[bytes]]") -> Iterator[bytes]:
     for page in scan:
         yield from page
@@ -111,18 +132,14 @@ def _all_ids(storage: Storage, slot: int) -> Iterator[list[bytes]]:
         start = page[-1] + b"\0"
 
 
-def _staged(storage: Storage) -> list[tuple[bytes, bytes]]:
-    """Ids of batches that were not finished: recovery removes what there is of them."""
-    return [(job.cursor, job.until) for _, job in storage.load_jobs() if job.kind in ("stage", "unstage")]
-
-
-def _read_tasks(storage: Storage, partitions: dict[int, _Partition], report: CheckReport) -> None:
-    staged = _staged(storage)
+def _read_tasks(
+    storage: Storage, partitions: dict[int, _Partition], jobs: _Jobs, report: CheckReport
+) -> None:
     for slot in sorted({partition.place.slot for partition in partitions.values()}):
         for page in _all_ids(storage, slot):
             for task_id, task in storage.get_tasks(page, leases=True).items():
                 report.records += 1
-                if any(first <= task_id < below for first, below in staged):
+                if jobs.is_staged(task_id):
                     continue
                 partition = partitions.get(task.record.queue_number)
                 if partition is None or partition.place.slot != slot:
@@ -132,7 +149,7 @@ def _read_tasks(storage: Storage, partitions: dict[int, _Partition], report: Che
                 partition.counts[state_of(task)] += 1
 
 
-def _check_partition(storage: Storage, partition: _Partition, busy: set[bytes], report: CheckReport) -> None:
+def _check_partition(storage: Storage, partition: _Partition, jobs: _Jobs, report: CheckReport) -> None:
     record = partition.record
     if partition.counts != record.counts:
         differing = {
@@ -141,37 +158,36 @@ def _check_partition(storage: Storage, partition: _Partition, busy: set[bytes], 
             if record.counts[state] != partition.counts[state]
         }
         report.add(f"{partition.name}: counts (kept, found) differ: {differing}")
-    _check_order(storage, partition, report)
-    _check_due(storage, partition, report)
-    _check_ended(storage, partition, busy, report)
+    _check_order(storage, partition, jobs, report)
+    _check_due(storage, partition, jobs, report)
+    _check_ended(storage, partition, jobs, report)
     _check_leases(storage, partition, report)
     _check_unique(storage, partition, report)
     _check_names(storage, partition, report)
 
 
-def _scan(storage: Storage, place: Place, index: int) -> list[bytes]:
+def _scan(storage: Storage, place: Place, index: int, jobs: _Jobs) -> list[bytes]:
     found: list[bytes] = []
     start = b""
     while page := storage.scan_index(place, index, start, _PAGE):
         found += page
         start = page[-1] + b"\0"
-    staged = _staged(storage)
-    if staged and index in (ORDER, AGE):
-        return [key for key in found if not _is_staged(staged, key)]
+    if jobs.staged and index in (ORDER, AGE):
+        return [
+            key for key in found if not (jobs.is_staged(key[-16:]) or jobs.is_staged(_inverted(key[-16:])))
+        ]
     return found
 
 
-def _is_staged(staged: list[tuple[bytes, bytes]], key: bytes) -> bool:
-    task_id = key[-16:]
-    inverted = (int.from_bytes(task_id, "big") ^ _ALL_ONES).to_bytes(16, "big")
-    return any(first <= task_id < below or first <= inverted < below for first, below in staged)
+def _inverted(task_id: bytes) -> bytes:
+    return (int.from_bytes(task_id, "big") ^ _ALL_ONES).to_bytes(16, "big")
 
 
 def _key(discipline: str, task_id: bytes, priority: int) -> bytes:
     if discipline == "fifo":
         return bytes(8) + task_id
     if discipline == "lifo":
-        return bytes(8) + (int.from_bytes(task_id, "big") ^ _ALL_ONES).to_bytes(16, "big")
+        return bytes(8) + _inverted(task_id)
     return (1000 - priority).to_bytes(8, "big") + task_id
 
 
@@ -189,7 +205,7 @@ def _compare(
         report.add(f"{partition.name}: {what} misses a row: {key.hex()}")
 
 
-def _check_order(storage: Storage, partition: _Partition, report: CheckReport) -> None:
+def _check_order(storage: Storage, partition: _Partition, jobs: _Jobs, report: CheckReport) -> None:
     discipline, grouped, aged = partition.layout
     if partition.record.resort:
         return  # rows of both generations: judged when the move is over
@@ -210,19 +226,19 @@ def _check_order(storage: Storage, partition: _Partition, report: CheckReport) -
             else:
                 plain.add(key)
     _compare(
-        partition, "the index of waiting groups", _scan(storage, partition.place, GWAIT),
+        partition, "the index of waiting groups", _scan(storage, partition.place, GWAIT, jobs),
         {group + key for group, keys in waiting.items() for key in keys}, report,
     )  # fmt: skip
     kept = _groups(storage, partition)
     heads = _check_groups(partition, groups, waiting, kept, report)
-    rows = _scan(storage, partition.place, ORDER)
+    rows = _scan(storage, partition.place, ORDER, jobs)
     _compare(partition, "the order index", rows, plain | heads, report)
     if partition.record.order_count != len(rows):
         report.add(f"{partition.name}: order_count is {partition.record.order_count}, rows are {len(rows)}")
     if rows and rows[0] < partition.record.ready_bound:
         report.add(f"{partition.name}: an order row lies below its bound and would never be served")
     ages = [i for i, task in partition.tasks.items() if state_of(task) == READY] if aged else []
-    _compare(partition, "the age index", _scan(storage, partition.place, AGE), ages, report)
+    _compare(partition, "the age index", _scan(storage, partition.place, AGE, jobs), ages, report)
 
 
 def _groups(storage: Storage, partition: _Partition) -> dict[bytes, GroupRecord]:
@@ -276,7 +292,7 @@ def _may_run(config: QueueConfig, group: GroupRecord) -> bool:
     return config.max_running_per_group is None or group.running < config.max_running_per_group
 
 
-def _check_due(storage: Storage, partition: _Partition, report: CheckReport) -> None:
+def _check_due(storage: Storage, partition: _Partition, jobs: _Jobs, report: CheckReport) -> None:
     wanted = set()
     for task_id, task in partition.tasks.items():
         state = state_of(task)
@@ -285,7 +301,7 @@ def _check_due(storage: Storage, partition: _Partition, report: CheckReport) -> 
             wanted.add(task.status.run_at.to_bytes(8, "big") + task_id + b"\0")
         if state in (SCHEDULED, BLOCKED, READY, RETRYING) and task.record.expires_at:
             wanted.add(task.record.expires_at.to_bytes(8, "big") + task_id + b"\1")
-    rows = _scan(storage, partition.place, DUE)
+    rows = _scan(storage, partition.place, DUE, jobs)
     _compare(partition, "the due index", rows, wanted, report)
     if partition.record.due_count != len(rows):
         report.add(f"{partition.name}: due_count is {partition.record.due_count}, rows are {len(rows)}")
@@ -293,7 +309,7 @@ def _check_due(storage: Storage, partition: _Partition, report: CheckReport) -> 
         report.add(f"{partition.name}: a due row lies below its bound and would never fire")
 
 
-def _check_ended(storage: Storage, partition: _Partition, busy: set[bytes], report: CheckReport) -> None:
+def _check_ended(storage: Storage, partition: _Partition, jobs: _Jobs, report: CheckReport) -> None:
     for state in TERMINAL:
         rows = []
         start = b""
@@ -303,7 +319,7 @@ def _check_ended(storage: Storage, partition: _Partition, busy: set[bytes], repo
         wanted = {
             task.status.forget_at.to_bytes(8, "big") + task_id
             for task_id, task in partition.tasks.items()
-            if task.status is not None and state_of(task) == state and task_id not in busy
+            if task.status is not None and state_of(task) == state and task_id not in jobs.forgetting
         }
         found = {row.forget_at.to_bytes(8, "big") + row.task_id for row in rows}
         _compare(partition, f"the index of {STATE_NAMES[state]} tasks", found, wanted, report)
@@ -349,9 +365,10 @@ def _check_names(storage: Storage, partition: _Partition, report: CheckReport) -
         _compare(partition, f"the index of name {name!r}", found, wanted, report)
 
 
-def _check_edges(storage: Storage, partitions: dict[int, _Partition], report: CheckReport) -> None:
+def _check_edges(
+    storage: Storage, partitions: dict[int, _Partition], jobs: _Jobs, report: CheckReport
+) -> None:
     """A blocked task waits for as many edges as it says."""
-    releasing = {job.subject for _, job in storage.load_jobs() if job.kind == "release"}
     tasks = {task_id: task for partition in partitions.values() for task_id, task in partition.tasks.items()}
     unmet: Counter[bytes] = Counter()
     for parent_id, parent in tasks.items():
@@ -366,7 +383,34 @@ def _check_edges(storage: Storage, partitions: dict[int, _Partition], report: Ch
         if state_of(task) == BLOCKED:
             assert task.status is not None
             elsewhere = [parent for parent, _ in task.record.depends_on if parent not in tasks]
-            if unmet[task_id] != task.status.pending and not elsewhere and not releasing:
+            if unmet[task_id] != task.status.pending and not elsewhere and not jobs.releasing:
                 report.add(
                     f"task {format_id(task_id)} is blocked by {task.status.pending}, its edges say {unmet[task_id]}"
                 )
+
+
+def _check_workflows(system: Storage, partitions: dict[int, _Partition], report: CheckReport) -> None:
+    """A workflow counts the tasks that are left of it, and lists them."""
+    listed: set[tuple[bytes, bytes]] = set()
+    before = b""
+    while page := system.scan_workflows(before, _PAGE):
+        for workflow, record in page:
+            ids = list(_paged(_workflow_ids(system, workflow)))
+            listed.update((workflow, task_id) for task_id in ids)
+            if record.remaining != len(ids):
+                report.add(
+                    f"workflow {format_id(workflow)} says {record.remaining} tasks, and lists {len(ids)}"
+                )
+        before = page[-1][0]
+    for partition in partitions.values():
+        for task_id, task in partition.tasks.items():
+            workflow = task.record.workflow
+            if workflow and (workflow, task_id) not in listed:
+                report.add(f"task {format_id(task_id)} is not listed by its workflow {format_id(workflow)}")
+
+
+def _workflow_ids(system: Storage, workflow: bytes) -> Iterator[list[bytes]]:
+    start = b""
+    while page := system.scan_workflow_tasks(workflow, start, _PAGE):
+        yield page
+        start = page[-1] + b"\0"

@@ -42,6 +42,7 @@ CommitMode = Literal["inline", "thread"]
 CALLS_A_TURN = 1_000
 RELAXED_SYNC_S = 0.05
 RELAXED_MAX_US = 100_000
+TRIM_TURNS = 256
 STALL_RETRY_S = 0.01
 LATER_S = 0.005
 _NAMES = ("memory", "relaxed", "durable")
@@ -456,6 +457,8 @@ class Writer:
         self.keys.on_written()
         if self._wanted:
             self._start_reads()
+        if self.metrics.turns % TRIM_TURNS == 0:
+            self.engine.trim()
         self._release_held()
 
     def _release_held(self) -> None:
