@@ -9,10 +9,10 @@ KILLS ?= 5000
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint types contract check bench torture clean
+.PHONY: help setup serve test lint types contract check bench design-map torture clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## install everything into .venv, at the versions of constraints.txt
 
@@ -42,6 +42,12 @@ check: lint types contract test ## all that must pass before a change goes in
 bench: setup ## measure the server and its peers side by side; ARGS="--quick" for a short round
 	sh benchmarks/install_peers.sh
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+design-map: setup ## measure what docs/design-map.md quotes
+	for script in threaded_server locks handover cold_reads objects order_keys payloads store_calls \
+		connections allocators; do \
+		echo "== $$script"; $(BIN)/python benchmarks/design_map/$$script.py || exit 1; \
+	done
 
 torture: setup ## kill a server thousands of times and check what its clients saw; KILLS=200 ARGS="--seed 7"
 	$(BIN)/python -m tests.torture --kills $(KILLS) $(ARGS)

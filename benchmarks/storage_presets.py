@@ -29,7 +29,7 @@ def main() -> None:
     bench = Bench(arguments.directory)
     print(
         f"{arguments.tasks:,} tasks\n  preset        empty   filled   restarted, MB   "
-        "ready, s   first dequeue, s   in/s   disk, MB"
+        "ready, s   first dequeue, s     in/s   disk, MB"
     )
     try:
         bench.compile_load()
@@ -64,7 +64,7 @@ def _measure(bench: Bench, preset: str, tasks: int) -> None:
         server.stop()
     print(
         f"  {preset:<12}{empty:>7.0f}{filled:>9.0f}{restarted:>16.0f}{ready:>11.2f}{dequeued:>19.2f}"
-        f"{figures.ops_per_s:>7,.0f}{disk:>11,.0f}",
+        f"{figures.ops_per_s:>9,.0f}{disk:>11,.0f}",
         flush=True,
     )
 

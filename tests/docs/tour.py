@@ -15,7 +15,7 @@ Both texts are compared in a form that has forgotten what differs from run to ru
     ids                 <id 1>, <id 2>, ... in the order in which they first appear
     lease tokens        <lease 1>, <lease 2>, ... likewise
     times, dates        <time>
-    durations, sizes    <number>: decimals with their unit, `N bytes`, `N ms`, `N records`
+    durations, sizes    <number>: decimals with their unit, `N bytes`, `N ms`, `N records`, `pid N`
     spaces              one, since columns are as wide as what stands in them
 
     python -m tests.docs.tour README.md     replaces what the document shows by what was printed just now
@@ -86,6 +86,7 @@ _FORGOTTEN: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"/\S+/(?=[\w.-]+( |$|:))"), ""),  # the directory that the reader happens to be in
     (re.compile(r"\b\d+\.\d+(s|ms|m|h)?(?![\w.])"), "<number>"),
     (re.compile(r"\b\d+ (bytes|ms|records)\b"), r"<number> \1"),
+    (re.compile(r"\bpid \d+\b"), "pid <number>"),
     (re.compile(r"-{3,}"), "---"),
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r" $", re.MULTILINE), ""),
