@@ -8,12 +8,13 @@ import pytest
 from driver import CONFIGS, Driver
 
 from taskqueuex.engine import core as core_module
+from taskqueuex.engine import partition as partition_module
 from taskqueuex.engine.core import Core, Partition
 from taskqueuex.engine.window import Window
 from taskqueuex.model import queue as queue_module
 from taskqueuex.model.ids import parse_id
 from taskqueuex.model.rows import ORDER
-from taskqueuex.model.states import READY
+from taskqueuex.model.states import READY, RETRYING
 from taskqueuex.storage.query import state_of
 
 SEEDS = range(25)
@@ -154,7 +155,7 @@ def test_mutant_a_transition_that_is_not_counted(monkeypatch):
     def uncounted(self, task, state, **more):
         before = task.status.state
         honest(self, task, state, **more)
-        if state == core_module.RETRYING:
+        if state == RETRYING:
             task.partition.counts[before] += 1
 
     monkeypatch.setattr(Core, "move", uncounted)
@@ -194,7 +195,7 @@ def test_a_blocked_group_at_the_head_starves_nobody(config):
 
 
 def test_mutant_a_window_that_does_not_know_of_groups(monkeypatch):
-    monkeypatch.setattr(core_module, "layout_of", lambda config: (config.discipline, False, False))
-    monkeypatch.setattr(queue_module, "layout_of", lambda config: (config.discipline, False, False))
+    for module in (core_module, partition_module, queue_module):
+        monkeypatch.setattr(module, "layout_of", lambda config: (config.discipline, False, False))
     with pytest.raises(AssertionError):
         blocked_group_at_the_head({"ordered_groups": True})

@@ -1,9 +1,7 @@
 """Who consumes: workers as the engine last heard of them. Not stored; they make themselves known again."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from taskqueuex.engine.core import Core
+from taskqueuex.engine.core import Core
+from taskqueuex.engine.worker import Worker
 
 __all__ = ["WORKERS_MAX", "Worker", "note_worker"]
 
@@ -11,18 +9,7 @@ WORKERS_MAX = 10_000
 SEEN_MS = 300_000  # listed for this long after their last call
 
 
-class Worker:
-    """A worker by name."""
-
-    __slots__ = ("last_seen_at", "name", "queues")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.queues: list[str] = []
-        self.last_seen_at = 0
-
-
-def note_worker(core: "Core", name: str, queues: list[str] | None) -> None:
+def note_worker(core: Core, name: str, queues: list[str] | None) -> None:
     """A call of a worker; `queues` when it said which ones it serves."""
     worker = core.workers.get(name)
     if worker is None:
