@@ -9,23 +9,24 @@ from taskqueuex.storage.query import state_of
 _ONES = (1 << 128) - 1
 
 
-def shadow_of(sim) -> KeyValueStorage:
-    """The durable store as it will be when the batch that grows is written."""
+def shadow_of(sim, tier: int = DURABLE) -> KeyValueStorage:
+    """A tier's store as it will be when the batch that grows is written."""
     rows = MemoryKeyValue()
-    for family, kept in enumerate(sim.tiers.durable.rows.families):
+    store, batch = (sim.tiers.durable, sim.batch) if tier == DURABLE else (sim.tiers.volatile, sim.volatile)
+    for family, kept in enumerate(store.rows.families):
         rows.families[family].update(kept)
-    rows.write(sim.batch.rows)
+    rows.write(batch.rows)
     return KeyValueStorage(rows)
 
 
 def tasks_of(store: KeyValueStorage, place: Place, staged=()):
-    found = {}
-    for task_id, task in store.get_tasks(store.scan_tasks(place.slot, b"", 100_000), leases=True).items():
-        if task.record.queue_number == place.number and not any(
-            first <= task_id < below for _, first, below in staged
-        ):
-            found[task_id] = task
-    return found
+    found = store.get_tasks(store.scan_tasks(place.slot, b"", 100_000), leases=True)
+    return {
+        task_id: task
+        for task_id, task in found.items()
+        if task.record.queue_number == place.number
+        and not any(first <= task_id < below for _, first, below in staged)
+    }
 
 
 def expected_order(sim, name: str) -> list[bytes] | None:
@@ -33,16 +34,31 @@ def expected_order(sim, name: str) -> list[bytes] | None:
 
     None where nothing is handed out.
     """
+    orders = expected_orders(sim, name)
+    if orders is None:
+        return None
+    assert len(orders) == 1
+    return orders[0]
+
+
+def expected_orders(sim, name: str) -> list[list[bytes]] | None:
+    """The same for each partition: the order is strict within one."""
     queue = sim.engine.core.queues.get(name)
-    if queue is None or queue.paused or queue.resorting:
+    if queue is None or queue.paused:
         return None
-    store = shadow_of(sim)
-    config, partition = queue.config, queue.partitions[0]
-    assert partition.place.tier == DURABLE
-    tasks = tasks_of(store, partition.place, sim.engine.core.staged.values())
-    running = sum(state_of(task) == RUNNING for task in tasks.values())
-    if config.max_running is not None and running >= config.max_running:
+    store = shadow_of(sim, queue.tier)
+    staged = sim.engine.core.staged.values()
+    of_partition = [tasks_of(store, partition.place, staged) for partition in queue.partitions]
+    running = sum(state_of(task) == RUNNING for tasks in of_partition for task in tasks.values())
+    if queue.config.max_running is not None and running >= queue.config.max_running:
         return None
+    return [
+        [] if partition.resort else _order(sim, store, queue.config, partition.place, tasks)
+        for partition, tasks in zip(queue.partitions, of_partition, strict=True)
+    ]
+
+
+def _order(sim, store, config, place, tasks) -> list[bytes]:
     groups: dict[str, list[int]] = {}
     for task in tasks.values():
         counts = groups.setdefault(task.record.group, [0, 0])
@@ -67,6 +83,6 @@ def expected_order(sim, name: str) -> list[bytes] | None:
     by_priority = [task_id for task_id, record in sorted(able, key=lambda pair: (-pair[1].priority, pair[0]))]
     if config.discipline == "priority":
         return by_priority
-    turns = {record.name: record.turn for _, record in store.scan_groups(partition.place, b"", 100_000)}
+    turns = {record.name: record.turn for _, record in store.scan_groups(place, b"", 100_000)}
     of_group = {task_id: record.group for task_id, record in able}
     return sorted(by_priority, key=lambda task_id: turns.get(of_group[task_id], 1 << 60))

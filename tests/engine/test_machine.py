@@ -10,16 +10,20 @@ import random
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from oracle import expected_order
+from oracle import expected_orders
 
 from taskqueuex.engine import produce, staging
 from taskqueuex.model.ids import parse_id
+from taskqueuex.model.place import VOLATILE
+from taskqueuex.model.states import COMPLETED, RUNNING
 from taskqueuex.storage.check import check_storage
+from taskqueuex.storage.query import state_of
 from taskqueuex.testing import Simulator
 from taskqueuex.writer.recovery import open_engine
 
 GROUPS = ["", "a", "b", "c"]
-QUEUES = ["q", "r"]
+QUEUES = ["q", "r", "p", "m"]
+FIXED = {"p": {"partitions": 3}, "m": {"durability": "memory", "max_tasks": 12}}
 
 staging.SLICE = 2  # so that batches of a handful are staged
 produce.STAGED_ABOVE = 3
@@ -35,8 +39,36 @@ configs = st.fixed_dictionaries(
         "max_attempts": st.sampled_from([2, 5]),
         "result_ttl_ms": st.sampled_from([0, 100_000]),
         "backoff": st.just({"base_ms": 50, "jitter": 0.0}),
+        "rate_limit": st.sampled_from([None, None, None, {"per_second": 20, "burst": 2}]),
     }
 )
+
+
+class Bucket:
+    """What a rate limit may have handed out: at most `most` tokens are left, and at least `least`.
+
+    They differ after a crash only: what was handed out without being committed was handed out to
+    nobody, and is forgotten.
+    """
+
+    def __init__(self, limit, now_ms: int) -> None:
+        self.limit = limit
+        self.least = self.most = float(limit["burst"])
+        self.at = now_ms
+
+    def go_on(self, now_ms: int) -> None:
+        gained = max(0, now_ms - self.at) * self.limit["per_second"] / 1000
+        self.least = min(self.limit["burst"], self.least + gained)
+        self.most = min(self.limit["burst"], self.most + gained)
+        self.at = max(self.at, now_ms)
+
+    def take(self, count: int) -> None:
+        self.least = max(0.0, self.least - count)
+        self.most -= count
+        assert self.most > -1e-6, "more was handed out than the rate allows"
+
+    def crash(self) -> None:
+        self.least, self.most = 0.0, float(self.limit["burst"])
 
 
 def _without_bounds(partition):
@@ -49,42 +81,114 @@ def _without_bounds(partition):
 class Machine(RuleBasedStateMachine):
     """The engine under test, in a simulator."""
 
-    @initialize(seed=st.integers(0, 1 << 30), width=st.sampled_from([2, 3, 8]), first=configs, second=configs)
-    def start(self, seed, width, first, second):
+    @initialize(
+        seed=st.integers(0, 1 << 30),
+        width=st.sampled_from([2, 3, 8]),
+        settings=st.lists(configs, min_size=len(QUEUES), max_size=len(QUEUES)),
+    )
+    def start(self, seed, width, settings):
         self.sim = Simulator(
             seed, hot_width=width, recent_max=12, before_apply=self.before_apply, after_apply=self.after_apply
         )
         self.random = random.Random(seed)
         self.ids: list[str] = []
         self.leases: list[tuple[str, str]] = []
+        self.workflows: list[str] = []
+        self.polls = []
+        self.handed_out = []
+        self.buckets: dict[str, Bucket] = {}
         self.expected = None
         self.first_of_turn = True
-        for name, config in zip(QUEUES, (first, second), strict=True):
-            assert self.sim.call("put_queue", name, config).status in (200, 201)
+        for name, config in zip(QUEUES, settings, strict=True):
+            call = self.sim.call("put_queue", name, {**config, **FIXED.get(name, {})})
+            assert call.status in (200, 201), call.outcome
+
+    def servable(self, name):
+        """Which tasks may be the next of a queue: the first of each of its partitions."""
+        orders = expected_orders(self.sim, name)
+        bucket = self.buckets.get(name)
+        if bucket is not None:
+            bucket.go_on(self.sim.now_ms)
+            if bucket.most < 1 - 1e-6:
+                return set()
+        return {order[0] for order in orders or () if order}
+
+    def must_serve(self, name):
+        """Whether a queue with a servable task has no excuse not to serve it."""
+        bucket = self.buckets.get(name)
+        return bucket is None or bucket.least > 1 + 1e-6
 
     def before_apply(self, sim, call):
         self.expected = None
-        if call.command.name == "dequeue_queue":
-            queue = sim.engine.core.queues[call.target]
-            if queue.config.discipline != "round_robin" or self.first_of_turn:
-                self.expected = (call, expected_order(sim, call.target))
+        command = call.command.name
+        if command in ("dequeue_queue", "dequeue"):
+            names = [call.target] if command == "dequeue_queue" else list(call.body.queues)
+            queues = [queue for name in names if (queue := sim.engine.core.queues.get(name)) is not None]
+            if self.first_of_turn or all(queue.config.discipline != "round_robin" for queue in queues):
+                self.expected = (call, [(queue.name, self.servable(queue.name)) for queue in queues])
         self.first_of_turn = False
 
     def after_apply(self, sim, call):
         name = call.command.name
+        assert call.status < 500, call.outcome
         if name == "enqueue" and call.status in (200, 201):
             self.ids.append(call.json()["id"])
-        if name == "dequeue_queue" and call.status == 200:
-            tasks = call.json()["tasks"]
-            self.leases += [(task["id"], task["lease"]) for task in tasks]
-            if self.expected is not None and self.expected[0] is call:
-                order = self.expected[1]
-                if tasks:
-                    assert order is not None, "a queue that may hand out nothing did"
-                    assert parse_id(tasks[0]["id"]) == order[0], "not the first in order"
-                else:
-                    assert not order, "a ready task was not served"
-        assert call.status < 500, call.outcome
+        if name == "create_workflow" and call.status == 201:
+            self.workflows.append(call.json()["id"])
+            self.ids += call.json()["ids"].values()
+        if name == "put_queue" and call.status in (200, 201):
+            self.on_config(call.target, call.json())
+        if name == "delete_queue":
+            self.buckets.pop(call.target, None)
+        if name in ("dequeue_queue", "dequeue", "settle") and call.status == 200:
+            self.on_tasks(call, call.json()["tasks"])
+
+    def on_config(self, name, view):
+        limit = view["rate_limit"]
+        bucket = self.buckets.get(name)
+        if limit is None:
+            self.buckets.pop(name, None)
+        elif bucket is None:
+            self.buckets[name] = Bucket(limit, self.sim.now_ms)
+
+    def on_tasks(self, call, tasks):
+        self.leases += [(task["id"], task["lease"]) for task in tasks]
+        if tasks:
+            self.handed_out.append(call.outcome.tasks)
+        if self.expected is not None and self.expected[0] is call:
+            self.compare_with_expected(call, tasks)
+        for name in {task["queue"] for task in tasks}:
+            queue = self.sim.engine.core.queues[name]
+            limit = queue.config.max_running
+            assert limit is None or queue.running <= limit, "more run than may"
+            if name in self.buckets:
+                self.buckets[name].go_on(self.sim.now_ms)
+                self.buckets[name].take(sum(task["queue"] == name for task in tasks))
+
+    def compare_with_expected(self, call, tasks):
+        servable = self.expected[1]
+        if not tasks:
+            left = [name for name, first in servable if first and self.must_serve(name)]
+            assert not left, f"a ready task was not served: {left}"
+            return
+        first_of = {}
+        for task in tasks:
+            first_of.setdefault(task["queue"], parse_id(task["id"]))
+        for name, first in servable:
+            if name in first_of:
+                assert first, "a queue that may hand out nothing did"
+                assert first_of[name] in first, "not the first in order"
+        by_weight = call.command.name == "dequeue" and isinstance(call.body.queues, dict)
+        if not by_weight:
+            able = [name for name, first in servable if first and self.must_serve(name)]
+            assert not able or tasks[0]["queue"] in self.not_later_than(able[0], servable), (
+                "not the first queue"
+            )
+
+    @staticmethod
+    def not_later_than(name, servable):
+        names = [each for each, _ in servable]
+        return names[: names.index(name) + 1]
 
     def submit(self, *args, **kwargs):
         self.first_of_turn = True
@@ -108,9 +212,23 @@ class Machine(RuleBasedStateMachine):
         policy=st.sampled_from(["cancel", "run", "hold"]),
         name=st.sampled_from(["", "n"]),
         bulky=st.booleans(),
+        timeout=st.sampled_from([None, None, None, 60]),
     )
     def enqueue(
-        self, queue, group, weight, priority, delay, ttl, unique, conflict, parents, policy, name, bulky
+        self,
+        queue,
+        group,
+        weight,
+        priority,
+        delay,
+        ttl,
+        unique,
+        conflict,
+        parents,
+        policy,
+        name,
+        bulky,
+        timeout,
     ):
         body = {"group": group or None, "group_weight": weight, "priority": priority, "name": name}
         body["payload"] = "x" * 5_000 if bulky else len(self.ids)
@@ -118,6 +236,8 @@ class Machine(RuleBasedStateMachine):
             body["delay_ms"] = delay
         if ttl:
             body["ttl_ms"] = ttl
+        if timeout:
+            body["timeout_ms"] = timeout
         if unique:
             body.update(unique_key=unique, on_conflict=conflict)
         if parents and self.ids:
@@ -140,6 +260,88 @@ class Machine(RuleBasedStateMachine):
     @rule(queue=st.sampled_from(QUEUES), most=st.integers(1, 3), lease=st.sampled_from([120, 100_000]))
     def dequeue(self, queue, most, lease):
         self.submit("dequeue_queue", queue, {"max": most, "lease_ms": lease, "worker": "w"})
+
+    @rule(
+        queues=st.lists(st.sampled_from(QUEUES), min_size=1, max_size=3, unique=True),
+        by_weight=st.booleans(),
+        most=st.integers(1, 3),
+        wait=st.sampled_from([0, 30, 500]),
+        lease=st.sampled_from([120, 100_000]),
+    )
+    def dequeue_of_several(self, queues, by_weight, most, wait, lease):
+        asked = {name: at + 1 for at, name in enumerate(queues)} if by_weight else queues
+        body = {"queues": asked, "max": most, "wait_ms": wait, "lease_ms": lease}
+        self.polls.append(self.submit("dequeue", body=body))
+
+    @rule(wait=st.sampled_from([30, 500]))
+    def wait_for_an_end(self, wait):
+        self.polls.append(self.submit("get_task", self.some_id(), query={"wait_ms": wait}))
+
+    @rule()
+    def disconnect(self):
+        """A client that waits has gone."""
+        waiting = [poll for poll in self.polls if not poll.status]
+        if waiting:
+            poll = self.random.choice(waiting)
+            poll.closed = True
+            self.sim.engine.drop_sink(poll)
+
+    @rule()
+    def lose_an_answer(self):
+        """The connection closed before tasks that were handed out had arrived."""
+        if self.handed_out:
+            tasks = self.handed_out.pop(self.random.randrange(len(self.handed_out)))
+            self.sim.engine.begin(self.sim.now_ms, (self.sim.batch, self.sim.volatile))
+            self.sim.engine.give_back(tasks)
+            self.sim.turn()
+
+    @rule(
+        kinds=st.lists(st.sampled_from(["ack", "fail", "release", "heartbeat"]), max_size=4),
+        queue=st.sampled_from([None, *QUEUES]),
+        wait=st.sampled_from([0, 30]),
+        always=st.booleans(),
+    )
+    def settle(self, kinds, queue, wait, always):
+        body = {kind: [] for kind in kinds}
+        for kind in kinds:
+            if self.leases:
+                task_id, lease = self.random.choice(self.leases)
+                body[kind].append({"id": task_id, "lease": lease})
+        if queue is not None:
+            body["dequeue"] = {"queues": [queue], "max": 2, "wait_ms": wait}
+            if always:
+                body["wait"] = "always"
+        self.polls.append(self.submit("settle", body=body))
+
+    @rule(
+        queues=st.lists(st.sampled_from(QUEUES), min_size=2, max_size=4),
+        policy=st.sampled_from(["cancel", "run", "hold"]),
+        unique=st.sampled_from([None, None, "k1"]),
+    )
+    def workflow(self, queues, policy, unique):
+        tasks = [{"ref": f"t{at}", "queue": queue} for at, queue in enumerate(queues)]
+        for at in range(1, len(tasks)):
+            tasks[at]["depends_on"] = [f"t{self.random.randrange(at)}"]
+            tasks[at]["on_dependency_failure"] = policy
+        if unique:
+            tasks[0]["unique_key"] = unique
+        if self.ids and self.random.random() < 0.3:
+            tasks[0]["depends_on"] = [self.some_id()]
+        self.submit("create_workflow", body={"tasks": tasks})
+
+    @rule()
+    def cancel_workflow(self):
+        if self.workflows:
+            self.submit("cancel_workflow", self.random.choice(self.workflows))
+
+    @rule(queue=st.sampled_from(QUEUES))
+    def purge(self, queue):
+        self.submit("purge_queue", queue)
+
+    @rule(queue=st.sampled_from(QUEUES), force=st.booleans())
+    def delete_queue(self, queue, force):
+        if self.random.random() < 0.4:
+            self.submit("delete_queue", queue, query={"force": force})
 
     @rule(
         what=st.sampled_from(["ack", "fail", "release", "heartbeat"]), delay=st.sampled_from([None, 0, 100])
@@ -193,7 +395,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(queue=st.sampled_from(QUEUES), config=configs)
     def reconfigure(self, queue, config):
-        self.submit("put_queue", queue, config)
+        self.submit("put_queue", queue, {**config, **FIXED.get(queue, {})})
 
     @rule(ms=st.sampled_from([1, 40, 120, 700]))
     def advance(self, ms):
@@ -212,13 +414,50 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def crash(self):
         self.sim.crash()
+        self.polls.clear()
+        self.handed_out.clear()
+        for bucket in self.buckets.values():
+            bucket.crash()
+        for name in QUEUES:  # a queue or limit that was not written yet never was
+            queue = self.sim.engine.core.queues.get(name)
+            limit = queue.config.rate_limit if queue is not None else None
+            if limit is None:
+                self.buckets.pop(name, None)
+            elif name not in self.buckets:
+                kept = {"per_second": limit.per_second, "burst": limit.burst}
+                self.buckets[name] = Bucket(kept, self.sim.now_ms)
+                self.buckets[name].crash()
 
     @rule()
     def rest(self):
         self.sim.settle()
-        report = check_storage(self.sim.tiers.durable)
+        tiers = self.sim.tiers
+        report = check_storage(tiers.durable)
+        assert report.problems == [], report.problems
+        report = check_storage(tiers.volatile, VOLATILE, tiers.durable)
         assert report.problems == [], report.problems
         self.compare_with_reloaded()
+        self.nobody_waits_for_what_is_there()
+
+    def nobody_waits_for_what_is_there(self):
+        waiters = self.sim.engine.waiters
+        for name, line in waiters.by_queue.items():
+            if any(not waiter.done for waiter in line) and name in self.sim.engine.core.queues:
+                assert not (self.servable(name) and self.must_serve(name)), f"a poll waits at {name}"
+        stored = self.sim.tiers.get_tasks(list(waiters.by_task), leases=True)
+        for task_id in waiters.by_task:
+            assert state_of(stored[task_id]) < COMPLETED, "a wait for an end that has come"
+        for name, queue in self.sim.engine.core.queues.items():
+            running = [task for task in self.stored_tasks(queue) if state_of(task) == RUNNING]
+            assert queue.running == len(running), name
+
+    def stored_tasks(self, queue):
+        for partition in queue.partitions:
+            store = self.sim.tiers.of(partition.place)
+            ids = store.scan_tasks(partition.place.slot, b"", 100_000)
+            for task in store.get_tasks(ids, leases=True).values():
+                if task.record.queue_number == partition.place.number:
+                    yield task
 
     def compare_with_reloaded(self):
         live = self.sim.engine.core
@@ -239,7 +478,7 @@ class Machine(RuleBasedStateMachine):
             for mine, theirs in zip(queue.partitions, other.partitions, strict=True):
                 # Bounds may lie lower in storage than in memory; the check holds them against the rows.
                 assert _without_bounds(theirs) == _without_bounds(mine)
-        stored = self.sim.tiers.durable.get_tasks([*live.tasks, *live.recent], leases=True)
+        stored = self.sim.tiers.get_tasks([*live.tasks, *live.recent], leases=True)
         for task_id, task in [*live.tasks.items(), *live.recent.items()]:
             row = stored.get(task_id)
             assert row is not None, "a task in memory that storage does not have"

@@ -434,6 +434,9 @@ class Engine:
         for partition in core.partitions.values():
             if partition.regroup:
                 resort.regroup_again(core, partition)
+        for ghost in core.ghosts.values():
+            if not sum(ghost.counts()):
+                sweeps.drop_again(core, ghost)
 
     def _restore_queue(self, record: QueueRecord, places: list[tuple[Place, PartitionRecord | None]]) -> None:
         core = self.core

@@ -9,7 +9,7 @@ from typing import Any
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.tasks import BulkReply
 from taskqueuex.engine import steer
-from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Task
+from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Queue, Task
 from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job
 from taskqueuex.engine.staging import is_staged
 from taskqueuex.errors import Conflict, Invalid
@@ -19,7 +19,7 @@ from taskqueuex.model.place import Place
 from taskqueuex.model.reads import ReadFilter, ReadLater, TaskFilter
 from taskqueuex.model.states import DEAD, STATE_NUMBERS, WAITING
 
-__all__ = ["bulk", "cancel_workflow", "start_sweep", "step_drop", "step_sweep", "task_filter"]
+__all__ = ["bulk", "cancel_workflow", "drop_again", "start_sweep", "step_drop", "step_sweep", "task_filter"]
 
 PAGE = 250
 
@@ -159,3 +159,11 @@ def _change_all(core: Core, action: str, tasks: list[Task]) -> int:
 
 
 step_drop = step_sweep
+
+
+def drop_again(core: Core, ghost: Queue) -> None:
+    """After a restart: a deleted queue whose tombstones were in memory only is removed."""
+    name = ghost.name
+    record = JobRecord("drop", core.now_ms, queue=name, action="force", filter={"queue": name})
+    job = core.jobs[b"drop" + name.encode()] = Job(b"drop" + name.encode(), record)
+    job.persistent = False

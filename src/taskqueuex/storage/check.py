@@ -265,7 +265,8 @@ def _check_groups(
         if (want.running, want.retrying, len(keys)) != (have.running, have.retrying, have.waiting):
             report.add(
                 f"{partition.name}: group {have.name or want.name!r} says running, retrying, waiting = "
-                f"{have.running}, {have.retrying}, {have.waiting}; found {want.running}, {want.retrying}, {len(keys)}"
+                f"{have.running}, {have.retrying}, {have.waiting}; "
+                f"found {want.running}, {want.retrying}, {len(keys)}"
             )
         head = b""
         if keys and _may_run(config, want):
@@ -274,7 +275,7 @@ def _check_groups(
             else:
                 head = min(keys)
         if not have.head and partition.record.unsettled:
-            continue  # it was not known when the row was written, which says so: it is found at the next start
+            continue  # it was not known when the row was written, which says so: the next start finds it
         if head != have.head:
             report.add(
                 f"{partition.name}: group {have.name!r} has head {have.head.hex()}, should have {head.hex()}"
@@ -385,7 +386,8 @@ def _check_edges(
             elsewhere = [parent for parent, _ in task.record.depends_on if parent not in tasks]
             if unmet[task_id] != task.status.pending and not elsewhere and not jobs.releasing:
                 report.add(
-                    f"task {format_id(task_id)} is blocked by {task.status.pending}, its edges say {unmet[task_id]}"
+                    f"task {format_id(task_id)} is blocked by {task.status.pending}, "
+                    f"its edges say {unmet[task_id]}"
                 )
 
 
