@@ -45,9 +45,27 @@ def commit(storage, fill) -> None:
 def test_a_task_comes_back_as_it_was_put_with_its_status_and_lease(storage):
     place, (task_id, other) = Place(7, 3), ids_of(7, 2)
     record = TaskRecord(
-        3, 1, "name", -5, "group", 2, 3, 4, 5, 6, 7, None, ((other, 1),), "key", ("t",), {"a": "b"}, 0, True, other,
+        3,
+        1,
+        "name",
+        -5,
+        "group",
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        None,
+        ((other, 1),),
+        "key",
+        ("t",),
+        {"a": "b"},
+        0,
+        True,
+        other,
         b'{"x": [1, 2.50]}',
-    )  # fmt: skip
+    )
     status = TaskStatus(
         4,
         2,

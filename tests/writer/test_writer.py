@@ -189,7 +189,7 @@ def test_a_lease_whose_connection_closed_before_the_answer_is_given_back():
         task_id = (await harness.call("enqueue", "q", {})).json()["id"]
         harness.rows.sync_gate.clear()
         session = Session()
-        call, answered = harness.submit(session, "dequeue_queue", "q", {})
+        _, answered = harness.submit(session, "dequeue_queue", "q", {})
         await turns()
         session.closed = True
         harness.writer.on_disconnect(session)
@@ -197,7 +197,7 @@ def test_a_lease_whose_connection_closed_before_the_answer_is_given_back():
         await asyncio.wait_for(answered, 10)
         again = await harness.call("dequeue_queue", "q", {"wait_ms": 5_000})
         (task,) = again.json()["tasks"]
-        assert (task["id"], task["attempt"], task["failures"] if "failures" in task else 0) == (task_id, 2, 0)
+        assert (task["id"], task["attempt"], task.get("failures", 0)) == (task_id, 2, 0)
         await harness.writer.stop()
 
     asyncio.run(run())

@@ -62,9 +62,15 @@ class Harness:
         keys = IdempotencyKeys(self.storage, 1_000, clock.now_ms())
         self.metrics = WriterMetrics()
         self.writer = Writer(
-            engine, self.tiers, keys, clock, WriterConfig(self.commit, **self.config), asyncio.get_running_loop(),
-            self.metrics, self.failures.append,
-        )  # fmt: skip
+            engine,
+            self.tiers,
+            keys,
+            clock,
+            WriterConfig(self.commit, **self.config),
+            asyncio.get_running_loop(),
+            self.metrics,
+            self.failures.append,
+        )
 
     def recover(self, *, power_cut: bool = False) -> None:
         self.writer.close()

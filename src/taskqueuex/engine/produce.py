@@ -404,7 +404,7 @@ def _carry_out(core: Core, plan: Plan) -> Task:
 
 
 def _meet_holder(core: Core, plan: Plan) -> tuple[Task, bool]:
-    """What becomes of a plan whose unique key is held: the task it stands for, and whether it was replaced."""
+    """What becomes of a plan whose key is held: the task it stands for, and whether it was replaced."""
     holder = plan.holder
     assert holder is not None
     if plan.conflict != "replace":
@@ -495,7 +495,9 @@ def _plan_workflow(core: Core, specs: list[Any], names: list[str]) -> dict[int, 
             bare = msgspec.structs.replace(spec, depends_on=None)
             plan = _plan(core, core.queues[spec.queue], bare, f"tasks[{index}].", spread=False)
             if plan.holder is not None:
-                raise Conflict(f"tasks[{index}].unique_key: a live task has the unique key {spec.unique_key!r}")
+                raise Conflict(
+                    f"tasks[{index}].unique_key: a live task has the unique key {spec.unique_key!r}"
+                )
             plans[index] = plan
     return plans
 

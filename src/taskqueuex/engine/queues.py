@@ -200,9 +200,8 @@ def oldest_ready_age_ms(queue: Queue, now_ms: int) -> int | None:
             if (first := partition.ready.first()) is not None:
                 times.append(id_time_ms(first[8:]))
         elif partition.grouped:
-            for group in list(partition.groups.values())[:_SCANNED_FOR_AGE]:
-                if (first := group.window.first()) is not None:
-                    times.append(id_time_ms(_id(partition.discipline, first)))
+            firsts = [group.window.first() for group in list(partition.groups.values())[:_SCANNED_FOR_AGE]]
+            times += [id_time_ms(_id(partition.discipline, first)) for first in firsts if first is not None]
         else:
             keys = partition.ready.peek(_SCANNED_FOR_AGE)
             times += [id_time_ms(_id(partition.discipline, key)) for key in keys]

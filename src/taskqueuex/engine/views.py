@@ -56,7 +56,9 @@ def task_view(
         worker=status.worker or None,
         progress=msgspec.Raw(status.progress) if status.progress is not None else _NULL,
         result=msgspec.Raw(status.result) if status.result is not None else _NULL,
-        errors=[TaskError(e.at, e.attempt, e.type, e.message, e.traceback, e.worker) for e in status.errors or ()],
+        errors=[
+            TaskError(e.at, e.attempt, e.type, e.message, e.traceback, e.worker) for e in status.errors or ()
+        ],
         reason=status.reason or None,
         cancel_requested=lease is not None and lease.cancel_requested,
         tags=record.tags,
@@ -78,7 +80,13 @@ def get_task(core: Core, call: Call) -> tuple[int, TaskView]:
     children = core.children_of(task, CHILDREN_SHOWN)
     queue = task.partition.queue
     return 200, task_view(
-        task.id, queue.name.partition("\0")[0], queue.config.max_attempts, task.record, task.status, lease, children
+        task.id,
+        queue.name.partition("\0")[0],
+        queue.config.max_attempts,
+        task.record,
+        task.status,
+        lease,
+        children,
     )
 
 

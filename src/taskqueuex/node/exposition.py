@@ -1,23 +1,19 @@
 """The metrics of a node as Prometheus families. Names and labels are part of the interface."""
 
-from typing import TYPE_CHECKING
-
 from taskqueuex import __version__
 from taskqueuex.model.states import STATE_NAMES
+from taskqueuex.node.state import NodeState
 from taskqueuex.telemetry import (
     Counter,
     Family,
     Gauge,
+    Histogram,
     HistogramFamily,
     HistogramSample,
     Sample,
     read_host,
     read_process,
 )
-
-if TYPE_CHECKING:
-    from taskqueuex.node.node import Node
-    from taskqueuex.node.service import Service
 
 __all__ = ["QUEUES_MAX", "families"]
 
@@ -39,25 +35,29 @@ _TOTALS = {
 }
 
 
-def families(node: "Node", service: "Service") -> list[Family]:
+def families(node: NodeState, totals: dict[str, int], histograms: dict[str, Histogram]) -> list[Family]:
     """All families, read now."""
-    totals = service.totals()
     found: list[Family] = [
         Gauge("taskqueuex_info", "The version that runs", [Sample(1, (__version__,))], ("version",)),
     ]
     found += [
         Counter(f"taskqueuex_{name}_total", text, [Sample(totals[name])]) for name, text in _TOTALS.items()
     ]
-    names = {"wait": "Time from when a task could run to its lease", "run": "Time from the lease to the ack",
-             "request": "Time from a request's head to its answer", "turn": "Time of one turn without fsync",
-             "commit": "Time of writing a batch", "fsync": "Time of syncing the log",
-             "loop_lag": "How late the event loop runs"}  # fmt: skip
-    for name, histogram in service.histograms().items():
+    names = {
+        "wait": "Time from when a task could run to its lease",
+        "run": "Time from the lease to the ack",
+        "request": "Time from a request's head to its answer",
+        "turn": "Time of one turn without fsync",
+        "commit": "Time of writing a batch",
+        "fsync": "Time of syncing the log",
+        "loop_lag": "How late the event loop runs",
+    }
+    for name, histogram in histograms.items():
         found.append(HistogramFamily(f"taskqueuex_{name}_seconds", names[name], [HistogramSample(histogram)]))
     return found + _queues(node) + _network(node) + _process(node)
 
 
-def _queues(node: "Node") -> list[Family]:
+def _queues(node: NodeState) -> list[Family]:
     queues = list(node.writer.engine.core.queues.values())[:QUEUES_MAX] if node.writer is not None else []
     states = [
         Sample(count, (queue.name, STATE_NAMES[state]))
@@ -67,8 +67,13 @@ def _queues(node: "Node") -> list[Family]:
     found: list[Family] = [
         Gauge("taskqueuex_queue_tasks", "Tasks of a queue by state", states, ("queue", "state"))
     ]
-    for name, text in (("enqueued", "Tasks enqueued"), ("leased", "Leases given"), ("completed", "Tasks completed"),
-                       ("failed", "Attempts failed"), ("dropped", "Tasks dropped from a full queue")):  # fmt: skip
+    for name, text in (
+        ("enqueued", "Tasks enqueued"),
+        ("leased", "Leases given"),
+        ("completed", "Tasks completed"),
+        ("failed", "Attempts failed"),
+        ("dropped", "Tasks dropped from a full queue"),
+    ):
         samples = [Sample(getattr(queue.metrics, name), (queue.name,)) for queue in queues]
         found.append(Counter(f"taskqueuex_queue_{name}_total", text, samples, ("queue",)))
     for name, text in (
@@ -82,7 +87,7 @@ def _queues(node: "Node") -> list[Family]:
     return found
 
 
-def _network(node: "Node") -> list[Family]:
+def _network(node: NodeState) -> list[Family]:
     metrics = node.network_metrics
     requests = [
         Sample(count, (name, f"{status}xx"))
@@ -104,20 +109,40 @@ def _network(node: "Node") -> list[Family]:
     ]
 
 
-def _process(node: "Node") -> list[Family]:
+def _process(node: NodeState) -> list[Family]:
     process, host = read_process(), read_host(node.config.storage.data)
     return [
-        Counter("taskqueuex_process_cpu_seconds_total", "CPU time of the process",
-                [Sample(process.cpu_user_s, ("user",)), Sample(process.cpu_system_s, ("system",))], ("mode",)),
+        Counter(
+            "taskqueuex_process_cpu_seconds_total",
+            "CPU time of the process",
+            [Sample(process.cpu_user_s, ("user",)), Sample(process.cpu_system_s, ("system",))],
+            ("mode",),
+        ),
         Gauge("taskqueuex_process_resident_bytes", "Resident memory", [Sample(process.resident_bytes)]),
-        Gauge("taskqueuex_process_allocated_blocks", "Blocks of Python's allocator", [Sample(process.python_blocks)]),
+        Gauge(
+            "taskqueuex_process_allocated_blocks",
+            "Blocks of Python's allocator",
+            [Sample(process.python_blocks)],
+        ),
         Gauge("taskqueuex_process_open_fds", "Open file descriptors", [Sample(process.open_files)]),
         Gauge("taskqueuex_process_max_fds", "Limit of file descriptors", [Sample(process.open_files_limit)]),
         Gauge("taskqueuex_host_load1", "Load average over a minute", [Sample(host.load_1m)]),
-        Gauge("taskqueuex_host_memory_available_bytes", "Memory available", [Sample(host.memory_available_bytes)]),
-        Gauge("taskqueuex_host_disk_free_bytes", "Free space of the data disk", [Sample(host.disk_free_bytes)]),
-        Counter("taskqueuex_host_network_receive_bytes_total", "Bytes the host received",
-                [Sample(host.network_received_bytes)]),
-        Counter("taskqueuex_host_network_transmit_bytes_total", "Bytes the host sent",
-                [Sample(host.network_sent_bytes)]),
-    ]  # fmt: skip
+        Gauge(
+            "taskqueuex_host_memory_available_bytes",
+            "Memory available",
+            [Sample(host.memory_available_bytes)],
+        ),
+        Gauge(
+            "taskqueuex_host_disk_free_bytes", "Free space of the data disk", [Sample(host.disk_free_bytes)]
+        ),
+        Counter(
+            "taskqueuex_host_network_receive_bytes_total",
+            "Bytes the host received",
+            [Sample(host.network_received_bytes)],
+        ),
+        Counter(
+            "taskqueuex_host_network_transmit_bytes_total",
+            "Bytes the host sent",
+            [Sample(host.network_sent_bytes)],
+        ),
+    ]

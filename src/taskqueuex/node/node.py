@@ -14,18 +14,18 @@ from typing import Any
 
 import uvloop
 
-from taskqueuex.clock import SystemClock
 from taskqueuex.commands import COMMANDS
 from taskqueuex.commands.call import Call, Sink
 from taskqueuex.errors import Draining, StorageUnavailable
-from taskqueuex.network import NetworkMetrics, Router, Server
+from taskqueuex.network import Router, Server
 from taskqueuex.node.config import NodeConfig
 from taskqueuex.node.service import Service
+from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError, memory_storage
 from taskqueuex.storage.directory import DataDirectory
 from taskqueuex.storage.priority import lower_background_threads
-from taskqueuex.telemetry import Histogram, LoopLag, configure
-from taskqueuex.writer import IdempotencyKeys, Tiers, Writer, WriterConfig, WriterMetrics, open_engine
+from taskqueuex.telemetry import LoopLag, configure
+from taskqueuex.writer import IdempotencyKeys, Tiers, Writer, WriterConfig, open_engine
 
 __all__ = ["Node", "run"]
 
@@ -41,29 +41,22 @@ class Node:
     """A server in this process: composes storage, engine, writer and network."""
 
     def __init__(self, config: NodeConfig) -> None:
-        self.config = config
-        self.clock = SystemClock()
-        self.started_at = self.clock.now_ms()
-        self.network_metrics = NetworkMetrics()
-        self.writer_metrics = WriterMetrics()
-        self.lag_us = Histogram()
-        self.draining = False
+        self.state = NodeState(config)
         self.failure: str | None = None  # why the process must exit
-        self.writer: Writer | None = None  # None while storage is being reopened
-        self.tiers: Tiers | None = None
         self.directory: DataDirectory | None = None
-        self.service = Service(self)
+        self.service = Service(self.state, self._spawn, self.request_stop)
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watermark = 0
         self._threads: set[int] = set()  # whose priority has been looked at
         submit = {"engine": self._submit, "query": self._submit, "server": self.service.submit}
         router = Router(COMMANDS.values(), submit)
-        self.server = Server(config.network, router, self._on_disconnect, self.clock, self.network_metrics)
+        state = self.state
+        self.server = Server(config.network, router, self._on_disconnect, state.clock, state.network_metrics)
 
     async def start(self) -> None:
         """Opens the store and listens. Raises StorageError, OSError."""
-        self.directory = DataDirectory(Path(self.config.storage.data))
+        self.directory = DataDirectory(Path(self.state.config.storage.data))
         try:
             self._open()
             await self.server.start()
@@ -71,7 +64,7 @@ class Node:
             self._close_store()
             self.directory.close()
             raise
-        self._lag = LoopLag(asyncio.get_running_loop(), 0.1, self.lag_us)
+        self._lag = LoopLag(asyncio.get_running_loop(), 0.1, self.state.lag_us)
         self._lag.start()
         self._spawn(self._every_second())
         gc.collect()
@@ -82,46 +75,46 @@ class Node:
 
     def _open(self) -> None:
         assert self.directory is not None
-        storage = self.config.storage
+        storage = self.state.config.storage
         tiers = Tiers(self.directory.open(storage.preset, storage.cache_mb), memory_storage())
         self._watermark = self.directory.watermark()
         bits = random.Random(int.from_bytes(os.urandom(32), "big")).getrandbits
-        engine = open_engine(tiers, self.clock.now_ms(), bits)
-        settings = self.config.writer
-        keys = IdempotencyKeys(tiers.durable, settings.idempotency_max, self.clock.now_ms())
-        self.tiers = tiers
-        self.writer = Writer(
+        engine = open_engine(tiers, self.state.clock.now_ms(), bits)
+        settings = self.state.config.writer
+        keys = IdempotencyKeys(tiers.durable, settings.idempotency_max, self.state.clock.now_ms())
+        self.state.tiers = tiers
+        self.state.writer = Writer(
             engine,
             tiers,
             keys,
-            self.clock,
+            self.state.clock,
             WriterConfig(settings.commit, settings.inbox_max, storage.pool_size),
             asyncio.get_running_loop(),
-            self.writer_metrics,
+            self.state.writer_metrics,
             self._on_storage_failure,
         )
-        self.writer.poke()
+        self.state.writer.poke()
 
     def _close_store(self) -> None:
-        if self.tiers is not None:
-            self.tiers.durable.close()
-            self.tiers = None
+        if self.state.tiers is not None:
+            self.state.tiers.durable.close()
+            self.state.tiers = None
 
     async def stop(self) -> None:
         """Stops accepting, answers what is under way, commits, closes."""
-        self.draining = True
+        self.state.draining = True
         self.server.stop_accepting()
-        if self.writer is not None:
-            self.writer.draining = True
-            await self.writer.answer_waiters()
+        if self.state.writer is not None:
+            self.state.writer.draining = True
+            await self.state.writer.answer_waiters()
         complete = await self.server.drained(DRAIN_TIMEOUT_S)
         if not complete:
             _log.warning("some requests were cut off")
         for task in self._tasks:
             task.cancel()
         self._lag.stop()
-        if self.writer is not None:
-            await self.writer.stop()
+        if self.state.writer is not None:
+            await self.state.writer.stop()
             self._note_watermark()
         self._close_store()
         if self.directory is not None:
@@ -134,7 +127,9 @@ class Node:
             loop.add_signal_handler(number, self.request_stop)
         await self.start()
         for host, port in self.server.addresses:
-            _log.info("serving", extra={"url": f"http://{host}:{port}", "data": self.config.storage.data})
+            _log.info(
+                "serving", extra={"url": f"http://{host}:{port}", "data": self.state.config.storage.data}
+            )
         await self._stopping.wait()
         _log.info("stopping")
         await self.stop()
@@ -151,24 +146,24 @@ class Node:
     # Calls
 
     def _submit(self, call: Call) -> None:
-        writer = self.writer
+        writer = self.state.writer
         if writer is None:
             error: Any = StorageUnavailable("the store is being reopened", retry_after_s=1)
             call.sink.on_reply(call, 503, error, None)
-        elif self.draining:
+        elif self.state.draining:
             call.sink.on_reply(call, 503, Draining(retry_after_s=1), None)
         else:
             writer.submit(call)
 
     def _on_disconnect(self, sink: Sink) -> None:
-        if self.writer is not None:
-            self.writer.on_disconnect(sink)
+        if self.state.writer is not None:
+            self.state.writer.on_disconnect(sink)
 
     # Storage failures
 
     def _on_storage_failure(self, error: Exception) -> None:
         _log.error("storage failed", extra={"error": str(error)})
-        writer, self.writer = self.writer, None
+        writer, self.state.writer = self.state.writer, None
         self._spawn(self._recover(writer, error))
 
     async def _recover(self, writer: Writer | None, error: Exception) -> None:
@@ -185,7 +180,7 @@ class Node:
                 self._close_store()
                 _log.error("the store cannot be reopened", extra={"attempt": attempt, "error": str(again)})
             else:
-                self.writer_metrics.recoveries += 1
+                self.state.writer_metrics.recoveries += 1
                 _log.warning("recovered from storage", extra={"attempt": attempt})
                 return
         self.failure = f"storage failed and could not be reopened: {error}"
@@ -202,7 +197,7 @@ class Node:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(1.0)
-            writer = self.writer
+            writer = self.state.writer
             if writer is None or self.directory is None:
                 continue
             lower_background_threads(self._threads)
@@ -216,11 +211,11 @@ class Node:
 
     def _note_watermark(self) -> None:
         if (
-            self.writer is not None
+            self.state.writer is not None
             and self.directory is not None
-            and self.writer.synced_sequence > self._watermark
+            and self.state.writer.synced_sequence > self._watermark
         ):
-            self.directory.set_watermark(self.writer.synced_sequence)
+            self.directory.set_watermark(self.state.writer.synced_sequence)
 
 
 def _raise_file_limit() -> None:

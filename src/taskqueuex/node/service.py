@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taskqueuex import __version__
 from taskqueuex.commands import admin
@@ -12,11 +13,9 @@ from taskqueuex.commands.openapi import document
 from taskqueuex.errors import Conflict, Invalid, StorageUnavailable, TaskQueueError
 from taskqueuex.model.states import STATE_NAMES, STATES
 from taskqueuex.node.exposition import families
+from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError
 from taskqueuex.telemetry import Histogram, MetricsHistory, read_host, read_process, render
-
-if TYPE_CHECKING:
-    from taskqueuex.node.node import Node
 
 __all__ = ["Service"]
 
@@ -26,8 +25,15 @@ SAMPLE_SERIES_QUEUES = 200
 class Service:
     """Answers calls of kind `server`, and samples the metrics history."""
 
-    def __init__(self, node: "Node") -> None:
-        self._node = node
+    def __init__(
+        self,
+        state: NodeState,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        request_stop: Callable[[], None],
+    ) -> None:
+        self._state = state
+        self._spawn = spawn
+        self._request_stop = request_stop
         self._history = MetricsHistory()
         self._document: dict[str, Any] | None = None
         self._answers = {
@@ -54,9 +60,9 @@ class Service:
         return admin.HealthReply("ok")
 
     def _readyz(self, call: Call) -> admin.HealthReply:
-        if self._node.writer is None:
+        if self._state.writer is None:
             raise StorageUnavailable("the store is being reopened", retry_after_s=1)
-        if self._node.draining:
+        if self._state.draining:
             raise StorageUnavailable("the server is shutting down", retry_after_s=1)
         return admin.HealthReply("ok")
 
@@ -66,7 +72,7 @@ class Service:
         return self._document
 
     def _drain(self, call: Call) -> admin.DrainReply:
-        asyncio.get_running_loop().call_later(0.05, self._node.request_stop)
+        asyncio.get_running_loop().call_later(0.05, self._request_stop)
         return admin.DrainReply(True)
 
     # Backup
@@ -79,11 +85,11 @@ class Service:
             raise Conflict(f"path: {path} exists already")
         if not path.parent.is_dir():
             raise Invalid.field("path", f"{path.parent} is not a directory")
-        self._node._spawn(self._run_backup(call, path))
+        self._spawn(self._run_backup(call, path))
 
     async def _run_backup(self, call: Call, path: Path) -> None:
         started = time.monotonic()
-        writer = self._node.writer
+        writer = self._state.writer
         try:
             if writer is None:
                 raise StorageUnavailable("the store is being reopened", retry_after_s=1)
@@ -102,7 +108,7 @@ class Service:
 
     def totals(self) -> dict[str, int]:
         """Counters since the start."""
-        node = self._node
+        node = self._state
         queues = list(node.writer.engine.core.queues.values()) if node.writer is not None else []
         engine = node.writer.engine.core.metrics if node.writer is not None else None
         return {
@@ -130,7 +136,7 @@ class Service:
 
     def counts(self) -> dict[str, int]:
         """Tasks per state, over all queues."""
-        node = self._node
+        node = self._state
         sums = [0] * STATES
         if node.writer is not None:
             for queue in node.writer.engine.core.queues.values():
@@ -140,7 +146,7 @@ class Service:
 
     def rates(self) -> dict[str, float]:
         """Tasks a second over the last 10 s."""
-        node, now = self._node, self._node.clock.now_ms()
+        node, now = self._state, self._state.clock.now_ms()
         queues = list(node.writer.engine.core.queues.values()) if node.writer is not None else []
         for queue in queues:
             queue.metrics.sample(now)
@@ -152,7 +158,7 @@ class Service:
 
     def histograms(self) -> dict[str, Histogram]:
         """Latencies of the server as a whole."""
-        node = self._node
+        node = self._state
         found = {
             "request": node.network_metrics.request_time,
             "turn": node.writer_metrics.turn_us,
@@ -168,7 +174,7 @@ class Service:
         return {"wait": wait, "run": run, **found}
 
     def _stats(self, call: Call) -> admin.StatsReply:
-        node = self._node
+        node = self._state
         now = node.clock.now_ms()
         writer = node.writer
         return admin.StatsReply(
@@ -196,11 +202,11 @@ class Service:
         )
 
     def _metrics(self, call: Call) -> bytes:
-        return render(families(self._node, self))
+        return render(families(self._state, self.totals(), self.histograms()))
 
     def sample(self) -> None:
         """Once a second: puts finished points of the metrics history into the batch that grows."""
-        node = self._node
+        node = self._state
         if node.writer is None:
             return
         values: dict[str, float] = {f"rate.{name}": value for name, value in self.rates().items()}

@@ -66,7 +66,7 @@ class DataDirectory:
             raise StorageError(f"{file} is damaged: {text[:40]!r} is no format number")
         if int(text) > FORMAT:
             raise StorageError(
-                f"{self.path} has format {text}, and this program knows up to {FORMAT}: use a newer version of it"
+                f"{self.path} has format {text}, and this program knows up to {FORMAT}: use a newer version"
             )
 
     def open(self, preset: str = "default", cache_mb: int | None = None) -> KeyValueStorage:
@@ -76,8 +76,8 @@ class DataDirectory:
         if sequence < watermark:
             storage.close()
             raise StorageError(
-                f"the store at {self.path} ends at change {sequence}, but {watermark} was synced: acknowledged "
-                "changes are missing. Restore a backup with `tqx restore`, or remove the file WATERMARK to "
+                f"the store at {self.path} ends at change {sequence}, but {watermark} was synced: "
+                "acknowledged changes are missing. Restore a backup with `tqx restore`, or remove the file WATERMARK to "
                 "accept the loss"
             )
         return storage

@@ -50,7 +50,7 @@ def state_of(task: StoredTask) -> int:
 def select(
     stores: Stores, wanted: TaskFilter, cursor: bytes, limit: int, examined_max: int = EXAMINED_MAX
 ) -> tuple[dict[bytes, StoredTask], bytes, int]:
-    """Up to `limit` tasks that match. Returns them, the cursor (empty: no more), and how many were examined."""
+    """Up to `limit` tasks that match; the cursor (empty: no more); how many were examined."""
     begun, rest = cursor[: _MARK.size], cursor[_MARK.size :]
     found: dict[bytes, StoredTask] = {}
     examined = 0

@@ -90,6 +90,7 @@ class Simulator:
         self.wanted: list[ReadRequest] = []  # wait for the batch that grows
         self.startable: list[ReadRequest] = []  # may run
         self.answers: list[tuple[ReadRequest, Any]] = []  # have run, and have not arrived
+        self._landing: list[tuple[ReadRequest, Any]] = []  # arrive with the next turn
         self.known: set[ReadRequest] = set()
         self.held: list[SimulatedCall] = []  # answered, and not committed
 
@@ -247,8 +248,6 @@ class Simulator:
 
     def _land_some_answers(self) -> None:
         self._landing = [answer for answer in self.answers if self.random.random() < 0.6]
-
-    _landing: list[tuple[ReadRequest, Any]] = []
 
     def _take_landed(self) -> list[SimulatedCall]:
         landing, self._landing = self._landing, []

@@ -57,7 +57,7 @@ class IdempotencyKeys:
 
     @staticmethod
     def hash_of(call: Call) -> bytes:
-        """What a key is kept under: it is scoped to method and path (and to the token, where there is one)."""
+        """What a key is kept under: it is scoped to method and path."""
         scope = f"{call.command.name}\0{call.target}\0{call.key}"
         return blake2b(scope.encode(), digest_size=16).digest()
 

@@ -1,0 +1,24 @@
+"""What the parts of a node share: its collaborators, and how it stands."""
+
+from taskqueuex.clock import SystemClock
+from taskqueuex.network import NetworkMetrics
+from taskqueuex.node.config import NodeConfig
+from taskqueuex.telemetry import Histogram
+from taskqueuex.writer import Tiers, Writer, WriterMetrics
+
+__all__ = ["NodeState"]
+
+
+class NodeState:
+    """Set by the node, read by what answers for it."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        self.started_at = self.clock.now_ms()
+        self.network_metrics = NetworkMetrics()
+        self.writer_metrics = WriterMetrics()
+        self.lag_us = Histogram()
+        self.draining = False
+        self.writer: Writer | None = None  # None while storage is being reopened
+        self.tiers: Tiers | None = None
