@@ -211,7 +211,7 @@ class Engine:
         self.core.unique_written = {}
 
     def trim(self) -> None:
-        """Keeps memory bounded, whatever the number of queues and groups. Only while no batch is under way."""
+        """Keeps memory bounded over many queues and groups. Only while no batch is under way."""
         core = self.core
         if len(core.tasks) - len(core.leases) > HOT_TASKS_MAX:
             width = max(64, HOT_TASKS_MAX // (2 * len(core.partitions)))

@@ -77,8 +77,8 @@ class DataDirectory:
             storage.close()
             raise StorageError(
                 f"the store at {self.path} ends at change {sequence}, but {watermark} was synced: "
-                "acknowledged changes are missing. Restore a backup with `tqx restore`, or remove the file WATERMARK to "
-                "accept the loss"
+                "acknowledged changes are missing. Restore a backup with `tqx restore`, or remove the file "
+                "WATERMARK to accept the loss"
             )
         return storage
 
