@@ -43,6 +43,7 @@ CALLS_A_TURN = 1_000
 RELAXED_SYNC_S = 0.05
 RELAXED_MAX_US = 100_000
 TRIM_TURNS = 256
+STOP_S = 8.0
 STALL_RETRY_S = 0.01
 LATER_S = 0.005
 _NAMES = ("memory", "relaxed", "durable")
@@ -148,11 +149,15 @@ class Writer:
         )  # fmt: skip
 
     async def answer_waiters(self) -> None:
-        """Answers long polls with nothing, and returns when all that was taken is committed."""
+        """Answers long polls with nothing, and returns when all that was taken is committed.
+
+        Work that takes longer than STOP_S (a large sweep, a re-sort) is not waited for: it has rows,
+        and goes on after the next start.
+        """
         self.draining = True
         self.engine.waiters.hurry()
         self.poke()
-        await self._settled()
+        await self._settled(STOP_S)
 
     async def stop(self) -> None:
         """Commits what was taken, and takes no more."""
@@ -160,8 +165,9 @@ class Writer:
         self._stopped = True
         self.close()
 
-    async def _settled(self) -> None:
-        while self._busy() and not self._failed:
+    async def _settled(self, timeout_s: float = 60.0) -> None:
+        until_us = self.clock.monotonic_us() + int(timeout_s * 1_000_000)
+        while self._busy() and not self._failed and self.clock.monotonic_us() < until_us:
             future = self.loop.create_future()
             self._idle.append(future)
             self._sync_relaxed()
