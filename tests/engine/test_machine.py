@@ -122,6 +122,8 @@ class Machine(RuleBasedStateMachine):
         self.expected = None
         command = call.command.name
         if command in ("dequeue_queue", "dequeue"):
+            if call.body.wait_ms:
+                return  # it may be answered later in the turn
             names = [call.target] if command == "dequeue_queue" else list(call.body.queues)
             queues = [queue for name in names if (queue := sim.engine.core.queues.get(name)) is not None]
             if self.first_of_turn or all(queue.config.discipline != "round_robin" for queue in queues):

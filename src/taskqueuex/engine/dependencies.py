@@ -117,8 +117,7 @@ def _children(core: Core, ids: list[bytes]) -> list[Task]:
     """Those of the children that are not forgotten, ready to be changed; raises Need."""
     core.require(ids)
     children = [child for i in ids if (child := core.tasks.get(i) or core.recent.get(i)) is not None]
-    for child in children:
-        core.prepare(child)
+    core.prepare_all(children)
     return children
 
 

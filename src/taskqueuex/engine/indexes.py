@@ -4,6 +4,7 @@
 the groups in step. Who calls them decides what state comes next: core.py.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from taskqueuex.engine.disciplines import id_of, order_key
@@ -52,6 +53,17 @@ class Indexes(Memory):
         self.group_of(task.partition, task.record)
         if task.status.successor_of:
             self.require([task.status.successor_of])
+
+    def prepare_all(self, tasks: Iterable[Task]) -> None:
+        """Like prepare for each; asks for all that is missing at once, since one by one takes as many turns."""
+        reads: list[ReadRequest] = []
+        for task in tasks:
+            try:
+                self.prepare(task)
+            except Need as need:
+                reads += need.reads
+        if reads:
+            raise Need(reads)
 
     def group_of(self, partition: Partition, record: TaskRecord) -> Group | None:
         """The group of a task where its partition looks at groups; raises Need."""

@@ -27,7 +27,7 @@ from taskqueuex.model.ids import format_id, parse_id
 from taskqueuex.model.jobs import WorkflowRecord
 from taskqueuex.model.place import DURABLE
 from taskqueuex.model.queue import Backoff, QueueConfig
-from taskqueuex.model.reads import ReadLater
+from taskqueuex.model.reads import ReadLater, ReadRequest
 from taskqueuex.model.states import (
     BLOCKED,
     CANCELLED,
@@ -120,18 +120,48 @@ def _stage(core: Core, call: Call, queue: Queue, specs: list[EnqueueTask]) -> No
 def _plan_all(core: Core, queue: Queue, specs: list[EnqueueTask]) -> list[Plan]:
     plans: list[Plan] = []
     seen: dict[tuple[int, bytes], int] = {}
+    reads: list[ReadRequest] = []
     needs: list[bytes] = [parent for spec in specs if spec.depends_on for parent in _parent_ids(spec)]
     if needs:
         core.require(needs)
+    _require_holders(core, [(queue, spec) for spec in specs])
     for index, spec in enumerate(specs):
-        plan = _plan(core, queue, spec, f"tasks[{index}].", spread=False)
+        try:
+            plan = _plan(core, queue, spec, f"tasks[{index}].", spread=False)
+        except Need as need:
+            reads += need.reads
+            continue
         if plan.key_hash and plan.holder is None:
             twin = seen.setdefault((plan.partition.place.number, plan.key_hash), index)
             if twin != index:
                 _refuse_if_reject(plan, f"tasks[{index}].unique_key")
                 plan.twin = twin
         plans.append(plan)
+    if reads:
+        raise Need(reads)
     return plans
+
+
+def _require_holders(core: Core, specs: list[tuple[Queue, Any]]) -> None:
+    """Has the holders of all unique keys read at once: one after the other would take as many turns."""
+    reads: list[ReadRequest] = []
+    holders: list[bytes] = []
+    for queue, spec in specs:
+        if spec.unique_key:
+            group = spec.group or ""
+            partition = core.pick_partition(queue, group, spec.unique_key, 0)
+            record = TaskRecord(0, 0, group=group, unique_key=spec.unique_key)
+            try:
+                holder = core.unique_holder(partition, core.unique_hash(partition, record))
+            except Need as need:
+                reads += need.reads
+            else:
+                holders += [holder] if holder is not None else []
+    if reads:
+        raise Need(reads)
+    core.require(holders)
+    tasks = [task for i in holders if (task := core.tasks.get(i) or core.recent.get(i)) is not None]
+    core.require([task.status.successor for task in tasks if task.status.successor])
 
 
 def _reserve_all(core: Core, plans: list[Plan]) -> None:
@@ -213,12 +243,18 @@ def _partial(core: Core, queue: Queue, specs: list[EnqueueTask]) -> PartialReply
 def _plan_each(core: Core, queue: Queue, specs: list[EnqueueTask]) -> None:
     """Has everything read that the items will look at, before the first of them is carried out."""
     fresh = 0
+    reads: list[ReadRequest] = []
+    _require_holders(core, [(queue, spec) for spec in specs])
     for spec in specs:
         try:
             plan = _plan(core, queue, spec, "", spread=False)
             fresh += plan.holder is None
         except TaskQueueError:
             continue
+        except Need as need:
+            reads += need.reads
+    if reads:
+        raise Need(reads)
     limit = queue.config.max_tasks
     if limit is not None and queue.config.overflow == "drop_oldest":
         for partition in queue.partitions:
@@ -382,8 +418,7 @@ def _victims(core: Core, partition: Partition, count: int) -> list[Task]:
     ids = [id_of("fifo", key) for key in keys] if partition.age is None else keys
     core.require(ids)
     tasks = [core.find(task_id) for task_id in ids]
-    for task in tasks:
-        core.prepare(task)
+    core.prepare_all(tasks)
     return tasks
 
 
@@ -490,15 +525,23 @@ def _plan_workflow(core: Core, specs: list[Any], names: list[str]) -> dict[int, 
     for name in names:
         core.touch(core.queues[name])
     plans: dict[int, Plan] = {}
+    reads: list[ReadRequest] = []
+    _require_holders(core, [(core.queues[spec.queue], spec) for spec in specs if spec.queue in names])
     for index, spec in enumerate(specs):
         if spec.queue in names:
             bare = msgspec.structs.replace(spec, depends_on=None)
-            plan = _plan(core, core.queues[spec.queue], bare, f"tasks[{index}].", spread=False)
+            try:
+                plan = _plan(core, core.queues[spec.queue], bare, f"tasks[{index}].", spread=False)
+            except Need as need:
+                reads += need.reads
+                continue
             if plan.holder is not None:
                 raise Conflict(
                     f"tasks[{index}].unique_key: a live task has the unique key {spec.unique_key!r}"
                 )
             plans[index] = plan
+    if reads:
+        raise Need(reads)
     return plans
 
 

@@ -13,9 +13,17 @@ from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job
 from taskqueuex.engine.staging import is_staged
 from taskqueuex.model.jobs import JobRecord
 from taskqueuex.model.place import Place
-from taskqueuex.model.reads import ReadFilter, ReadGroups, ReadIndex, ReadLater, TaskFilter
+from taskqueuex.model.reads import (
+    ReadFilter,
+    ReadGroups,
+    ReadIndex,
+    ReadLater,
+    ReadRequest,
+    TaskFilter,
+)
 from taskqueuex.model.rows import AGE, GWAIT, ORDER
 from taskqueuex.model.states import READY, RETRYING, RUNNING
+from taskqueuex.model.task import TaskRecord
 
 __all__ = ["begin", "begin_regroup", "regroup_again", "step_regroup", "step_resort"]
 
@@ -139,9 +147,7 @@ def _move_page(
         ids = [id_of(discipline, key[cut:]) for key in keys]
         core.require(ids)
         tasks = [core.tasks.get(i) or core.recent.get(i) for i in ids]
-        for task in tasks:
-            if task is not None:
-                core.group_of(partition, task.record)
+        _require_groups(core, partition, [task.record for task in tasks if task is not None])
         for task in tasks:
             heads = stage == ORDER and grouped and task is not None and task.record.group
             if task is not None and not heads and task.status.state == READY and not is_staged(core, task.id):
@@ -152,6 +158,17 @@ def _move_page(
         else:
             batch.delete_index(place, stage, key)
     core.mark(partition)
+
+
+def _require_groups(core: Core, partition: Partition, records: list[TaskRecord]) -> None:
+    reads: list[ReadRequest] = []
+    for record in records:
+        try:
+            core.group_of(partition, record)
+        except Need as need:
+            reads += need.reads
+    if reads:
+        raise Need(reads)
 
 
 # Changed limits of groups

@@ -136,8 +136,8 @@ def step_sweep(core: Core, job: Job) -> None:
 def _live(core: Core, action: str, ids: list[bytes]) -> list[Task]:
     core.require(ids)
     tasks = [task for i in ids if (task := core.tasks.get(i) or core.recent.get(i)) is not None]
+    core.prepare_all(tasks)
     for task in tasks:
-        core.prepare(task)
         if task.record.unique_key and task.status.state == DEAD:
             core.unique_holder(task.partition, core.unique_hash(task.partition, task.record))
         if action == "delete":

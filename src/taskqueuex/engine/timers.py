@@ -102,12 +102,22 @@ def _fire(core: Core, partition: Partition) -> None:
         if task_id not in core.tasks and task_id not in core.recent:
             due = [k[8:24] for k in window.peek(PROMOTED_A_TURN) if k < limit]
             core.require(list(dict.fromkeys(due)))
-        task = core.find_to_change(task_id)
+        task = core.find(task_id)
+        try:
+            core.prepare(task)
+        except Need:
+            core.prepare_all(_due_in_memory(core, partition, limit))
+            raise
         if kind == KIND_EXPIRE:
             core.log_event(task, "expired")
             core.move(task, EXPIRED, reason="ttl")
         else:
             promote(core, task)
+
+
+def _due_in_memory(core: Core, partition: Partition, limit: bytes) -> list[Task]:
+    ids = [key[8:24] for key in partition.timers.peek(PROMOTED_A_TURN) if key < limit]
+    return [task for i in ids if (task := core.tasks.get(i) or core.recent.get(i)) is not None]
 
 
 def promote(core: Core, task: Task) -> None:

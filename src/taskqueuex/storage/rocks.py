@@ -103,6 +103,8 @@ def _options(preset: Preset, cache: Cache) -> Options:
     options.set_db_write_buffer_size(preset.write_buffer * preset.write_buffers * MIB)
     options.set_max_open_files(preset.open_files)
     options.set_max_background_jobs(2)
+    options.set_allow_concurrent_memtable_write(False)  # there is one writer: nobody to share it with
+    options.set_enable_write_thread_adaptive_yield(False)  # or to spin for
     options.set_keep_log_file_num(4)
     options.set_max_log_file_size(4 * MIB)
     options.set_stats_dump_period_sec(0)
