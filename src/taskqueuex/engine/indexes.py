@@ -55,7 +55,7 @@ class Indexes(Memory):
             self.require([task.status.successor_of])
 
     def prepare_all(self, tasks: Iterable[Task]) -> None:
-        """Like prepare for each; asks for all that is missing at once, since one by one takes as many turns."""
+        """Like prepare for each, and asks for all that is missing at once: one by one takes as many turns."""
         reads: list[ReadRequest] = []
         for task in tasks:
             try:
