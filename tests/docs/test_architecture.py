@@ -6,6 +6,9 @@ import tomllib
 from tests.docs import diagram
 from tests.docs.tour import ROOT
 
+from taskqueuex.engine.core import Core
+from taskqueuex.writer.writer import Writer
+
 
 def test_the_state_diagram_is_the_table_of_transitions():
     (shown,) = diagram.FENCE.findall(diagram.PAGE.read_text())
@@ -27,3 +30,10 @@ def test_every_file_it_sends_the_reader_to_is_there():
     assert named
     for name in named:
         assert (ROOT / name).exists() or (ROOT / "src/taskqueuex" / name).exists(), name
+
+
+def test_the_functions_it_names_are_where_it_says():
+    text = diagram.PAGE.read_text()
+    for name, owner in (("move", Core), ("reseat", Core), ("_turn", Writer)):
+        assert f"`{name}`" in text
+        assert hasattr(owner, name)

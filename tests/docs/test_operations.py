@@ -1,23 +1,16 @@
 """docs/operations.md and docs/storage.md name metrics, presets and files that there are."""
 
 import re
-from types import SimpleNamespace
 
-from tests.docs.tour import ROOT
+from tests.docs.tour import ROOT, Terminals
 
-from taskqueuex.network import NetworkMetrics
-from taskqueuex.node.config import NodeConfig
-from taskqueuex.node.exposition import families
 from taskqueuex.storage import PRESETS
 
 
-def test_every_metric_to_watch_is_exposed():
-    code = (ROOT / "src/taskqueuex/node/exposition.py").read_text()
-    totals = dict.fromkeys(re.findall(r'^    "(\w+)": "', code, re.MULTILINE), 0)
-    names = ["wait", "run", "request", "turn", "commit", "fsync", "loop_lag"]
-    node = SimpleNamespace(writer=None, network_metrics=NetworkMetrics(), config=NodeConfig())
-    service = SimpleNamespace(totals=lambda: totals, histograms=lambda: dict.fromkeys(names))
-    exposed = {family.name for family in families(node, service)}
+def test_every_metric_to_watch_is_exposed(tmp_path):
+    with Terminals(tmp_path) as terminals:
+        terminals.run("make serve")
+        exposed = set(re.findall(r"^# TYPE (\w+) ", terminals.get("/metrics"), re.MULTILINE))
     named = set(re.findall(r"`(taskqueuex_\w+)", (ROOT / "docs/operations.md").read_text()))
     assert len(named) > 15
     assert named - exposed == set()

@@ -31,7 +31,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -199,10 +198,15 @@ class Terminals:
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+            self.get("/readyz")
+        except OSError:  # which urllib's errors are
             return False
+        return True
+
+    def get(self, path: str) -> str:
+        """What the server answers; raises OSError when that is no success."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=TIMEOUT_S) as answer:
+            return str(answer.read().decode())
 
 
 def rewrite(document: Path) -> None:
