@@ -297,3 +297,76 @@ def test_calls_behind_a_wait_for_an_end_are_answered_after_it():
         await harness.writer.stop()
 
     asyncio.run(run())
+
+
+def test_every_call_is_answered_when_the_turn_that_resumes_them_fails(monkeypatch):
+    async def run():
+        harness = Harness()
+        task_id = (await harness.call("enqueue", "q", {"payload": 1})).json()["id"]
+        harness.recover()
+        calls = [harness.submit(Session(), "get_task", task_id) for _ in range(3)]
+        honest = Engine.apply
+        applied = []
+
+        def breaks(self, call):
+            applied.append(call)
+            if len(applied) == 4:  # the first that is resumed
+                raise ZeroDivisionError("a mistake")
+            return honest(self, call)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Engine, "apply", breaks)
+            await asyncio.wait_for(asyncio.gather(*(answered for _, answered in calls)), 10)
+        assert len(applied) == 4, "they were to be parked"
+        assert [call.status for call, _ in calls] == [503] * 3
+        harness.recover()
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_every_call_is_answered_when_the_end_of_a_turn_fails(monkeypatch):
+    async def run():
+        harness = Harness()
+        task_id = (await harness.call("enqueue", "q", {})).json()["id"]
+        polls = [harness.submit(Session(), "get_task", task_id, query={"wait_ms": 60_000}) for _ in range(2)]
+        polls += [harness.submit(Session(), "dequeue_queue", "r", {"wait_ms": 60_000})]
+        await turns()
+
+        def breaks(self):
+            raise ZeroDivisionError("a mistake")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Engine, "_flush", breaks)
+            enqueued = harness.submit(Session(), "enqueue", "r", {})
+            cancelled = harness.submit(Session(), "cancel_task", task_id)
+            answers = [answered for _, answered in [*polls, enqueued, cancelled]]
+            await asyncio.wait_for(asyncio.gather(*answers), 10)
+        assert {call.status for call, _ in [*polls, enqueued, cancelled]} == {503}
+        assert polls[2][0].outcome.outcome == "unknown", "a task had been leased for it"
+        harness.recover()
+        assert (await harness.call("get_task", task_id)).json()["state"] == "ready"
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_a_repeat_is_not_left_behind_by_a_batch_whose_caller_has_gone():
+    async def run():
+        harness = Harness()
+        session = Session()
+        body = {"tasks": [{} for _ in range(3_000)]}
+        first, _ = harness.submit(session, "enqueue_batch", "q", body, key="k")
+        while not harness.writer.engine.core.staged:
+            await asyncio.sleep(0)
+        repeat, repeated = harness.submit(Session(), "enqueue_batch", "q", body, key="k")
+        await asyncio.sleep(0)
+        session.closed = True
+        harness.writer.on_disconnect(session)
+        assert (await harness.call("delete_queue", "q", query={"force": True})).status == 200
+        await asyncio.wait_for(repeated, 10)
+        assert first.status == 0 and repeat.status == 201
+        assert (await harness.call("get_queue", "q")).json()["counts"]["ready"] == 3_000
+        await harness.writer.stop()
+
+    asyncio.run(run())

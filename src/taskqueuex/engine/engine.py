@@ -137,7 +137,7 @@ class Engine:
     def end(self) -> list[Released]:
         """Ends a turn: what time, jobs and waiters do, and the rows of all that was touched."""
         core = self.core
-        released: list[Released] = []
+        released = core.answers  # so that whoever was answered is known, should this turn fail
         run_alarms(core)
         self._settle_ended(released)
         self.more = run_jobs(core, _STEPS, STEPS_A_TURN) if core.jobs else 0
@@ -149,9 +149,6 @@ class Engine:
             else:
                 core.woken.clear()
         self.waiters.expire(core.now_ms, released)
-        if core.answers:
-            released += core.answers
-            core.answers = []
         for call in core.again:
             released.append((call, 0, None, LEVEL_DURABLE))
         core.again = []
@@ -159,6 +156,7 @@ class Engine:
             if status == 0 and call.command.name == "get_task":
                 call.query = WaitQuery(0)
         self._flush()
+        core.answers = []
         return released
 
     def _settle_ended(self, released: list[Released]) -> None:

@@ -77,12 +77,12 @@ class Node:
         assert self.directory is not None
         storage = self.state.config.storage
         tiers = Tiers(self.directory.open(storage.preset, storage.cache_mb), memory_storage())
+        self.state.tiers = tiers  # to be closed, whatever comes
         self._watermark = self.directory.watermark()
         bits = random.Random(int.from_bytes(os.urandom(32), "big")).getrandbits
         engine = open_engine(tiers, self.state.clock.now_ms(), bits)
         settings = self.state.config.writer
         keys = IdempotencyKeys(tiers.durable, settings.idempotency_max, self.state.clock.now_ms())
-        self.state.tiers = tiers
         self.state.writer = Writer(
             engine,
             tiers,
@@ -175,7 +175,7 @@ class Node:
             await asyncio.sleep(0.1 * 2**attempt)
             try:
                 self._open()
-            except StorageError as again:
+            except Exception as again:
                 error = again
                 self._close_store()
                 _log.error("the store cannot be reopened", extra={"attempt": attempt, "error": str(again)})
@@ -200,14 +200,16 @@ class Node:
             writer = self.state.writer
             if writer is None or self.directory is None:
                 continue
-            lower_background_threads(self._threads)
-            writer.refuse_enqueues = self.directory.free_bytes() < FREE_RESERVE_BYTES
-            self.service.sample()
-            sequence = writer.synced_sequence
-            if sequence > self._watermark:
-                self._watermark = sequence
-                with contextlib.suppress(OSError):
+            try:
+                lower_background_threads(self._threads)
+                writer.refuse_enqueues = self.directory.free_bytes() < FREE_RESERVE_BYTES
+                self.service.sample()
+                sequence = writer.synced_sequence
+                if sequence > self._watermark:
                     await loop.run_in_executor(None, self.directory.set_watermark, sequence)
+                    self._watermark = sequence
+            except Exception:
+                _log.exception("housekeeping failed; it is tried again in a second")
 
     def _note_watermark(self) -> None:
         if (
@@ -215,7 +217,8 @@ class Node:
             and self.directory is not None
             and self.state.writer.synced_sequence > self._watermark
         ):
-            self.directory.set_watermark(self.state.writer.synced_sequence)
+            with contextlib.suppress(OSError):  # an older one is as true
+                self.directory.set_watermark(self.state.writer.synced_sequence)
 
 
 def _raise_file_limit() -> None:

@@ -13,6 +13,7 @@ import msgspec
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.queue import PartitionRecord, QueueRecord
 from taskqueuex.model.task import DependencyRecord, GroupRecord, LeaseRecord, TaskRecord, TaskStatus
+from taskqueuex.storage.protocol import StorageError
 
 __all__ = [
     "DEPENDENCY",
@@ -33,7 +34,7 @@ T = TypeVar("T")
 VERSION = b"\x01"
 
 
-class CorruptRecord(Exception):
+class CorruptRecord(StorageError):
     """A row that cannot be read: it was damaged, or a newer program wrote it."""
 
 

@@ -93,6 +93,7 @@ class Writer:
         self._inbox: deque[Call] = deque()
         self._behind: dict[int, deque[Call]] = {}  # sink -> calls behind one that is not answered
         self._parked: list[tuple[Call, set[ReadRequest]]] = []
+        self._resumed: deque[Call] = deque()  # parked ones whose reads have landed in this turn
         self._answers: list[tuple[ReadRequest, Any]] = []  # of reads, for the next turn
         self._reading: set[ReadRequest] = set()
         self._wanted: list[ReadRequest] = []  # to start when the growing batch is written
@@ -234,7 +235,10 @@ class Writer:
                 self._answer(call, status, body, level)
             else:
                 self._unblock(call.sink, call)
-                self._inbox.appendleft(call)
+                if call.sink.closed:
+                    self._wake_repeats(call)  # nothing is started for it; a repeat is the first now
+                else:
+                    self._inbox.appendleft(call)
         self._wanted += engine.take_reads()
         self.metrics.turns += 1
         if not self._syncing:
@@ -334,11 +338,14 @@ class Writer:
             key_hash = IdempotencyKeys.hash_of(call)
             self.keys.keep(self._batch, key_hash, call, status, body, self.engine.core.now_ms)
             level = LEVEL_DURABLE
+        self._wake_repeats(call)
+        self._hold(call, status, body, level)
+
+    def _wake_repeats(self, call: Call) -> None:
         if call.key:
             for repeat in self._pending_keys.pop(IdempotencyKeys.hash_of(call), ()):
                 self._unblock(repeat.sink, repeat)
                 self._inbox.appendleft(repeat)
-        self._hold(call, status, body, level)
 
     def _hold(self, call: Call, status: int, body: Any, level: int) -> None:
         if call.sink.blocked_by is call:
@@ -377,8 +384,9 @@ class Writer:
             else:
                 runnable.append(call)
         self._parked = waiting
-        for call in runnable:
-            self._apply_parked(call, landed)
+        self._resumed.extend(runnable)
+        while self._resumed:
+            self._apply_parked(self._resumed.popleft(), landed)
 
     def _apply_parked(self, call: Call, landed: set[ReadRequest]) -> None:
         if call.sink.closed:
@@ -581,12 +589,16 @@ class Writer:
         waiting = [waiter.call for line in self.engine.waiters.by_sink.values() for waiter in line]
         behind = [call for line in self._behind.values() for call in line]
         repeats = [call for line in self._pending_keys.values() for call in line]
-        for call in [*jobs, *waiting, *(call for call, _ in self._parked), *self._inbox, *behind, *repeats]:
+        core = self.engine.core
+        done = [*(call for call, *_ in core.answers), *core.again]  # in the turn that failed
+        parked = [*self._resumed, *(call for call, _ in self._parked)]
+        for call in [*done, *jobs, *waiting, *parked, *self._inbox, *behind, *repeats]:
             call.sink.blocked_by = None
-            begun = call in jobs or call.settled is not None
+            begun = call in jobs or call in done or call.settled is not None
             call.sink.on_reply(call, 503, unknown if begun else untouched, None)
         self._inbox.clear()
         self._parked.clear()
+        self._resumed.clear()
         self._behind.clear()
         self._wake_idle()
         self._on_failure(error)
