@@ -51,24 +51,22 @@ class Bucket:
     nobody, and is forgotten.
     """
 
-    def __init__(self, limit, now_ms: int) -> None:
-        self.limit = limit
-        self.least = self.most = float(limit["burst"])
+    def __init__(self, queue, now_ms: int) -> None:
+        self.queue = queue
+        self.limit = queue.config.rate_limit
+        self.least = self.most = float(self.limit.burst)
         self.at = now_ms
 
     def go_on(self, now_ms: int) -> None:
-        gained = max(0, now_ms - self.at) * self.limit["per_second"] / 1000
-        self.least = min(self.limit["burst"], self.least + gained)
-        self.most = min(self.limit["burst"], self.most + gained)
+        gained = max(0, now_ms - self.at) * self.limit.per_second / 1000
+        self.least = min(self.limit.burst, self.least + gained)
+        self.most = min(self.limit.burst, self.most + gained)
         self.at = max(self.at, now_ms)
 
     def take(self, count: int) -> None:
         self.least = max(0.0, self.least - count)
         self.most -= count
         assert self.most > -1e-6, "more was handed out than the rate allows"
-
-    def crash(self) -> None:
-        self.least, self.most = 0.0, float(self.limit["burst"])
 
 
 def _without_bounds(partition):
@@ -106,16 +104,14 @@ class Machine(RuleBasedStateMachine):
     def servable(self, name):
         """Which tasks may be the next of a queue: the first of each of its partitions."""
         orders = expected_orders(self.sim, name)
-        bucket = self.buckets.get(name)
-        if bucket is not None:
-            bucket.go_on(self.sim.now_ms)
-            if bucket.most < 1 - 1e-6:
-                return set()
+        bucket = self.bucket_of(name)
+        if bucket is not None and bucket.most < 1 - 1e-6:
+            return set()
         return {order[0] for order in orders or () if order}
 
     def must_serve(self, name):
         """Whether a queue with a servable task has no excuse not to serve it."""
-        bucket = self.buckets.get(name)
+        bucket = self.bucket_of(name)
         return bucket is None or bucket.least > 1 + 1e-6
 
     def before_apply(self, sim, call):
@@ -139,19 +135,22 @@ class Machine(RuleBasedStateMachine):
             self.workflows.append(call.json()["id"])
             self.ids += call.json()["ids"].values()
         if name == "put_queue" and call.status in (200, 201):
-            self.on_config(call.target, call.json())
-        if name == "delete_queue":
-            self.buckets.pop(call.target, None)
+            self.bucket_of(call.target)
         if name in ("dequeue_queue", "dequeue", "settle") and call.status == 200:
             self.on_tasks(call, call.json()["tasks"])
 
-    def on_config(self, name, view):
-        limit = view["rate_limit"]
-        bucket = self.buckets.get(name)
+    def bucket_of(self, name):
+        """The bucket of a queue as it is now; None where nothing limits its rate."""
+        queue = self.sim.engine.core.queues.get(name)
+        limit = queue.config.rate_limit if queue is not None else None
         if limit is None:
             self.buckets.pop(name, None)
-        elif bucket is None:
-            self.buckets[name] = Bucket(limit, self.sim.now_ms)
+            return None
+        bucket = self.buckets.get(name)
+        if bucket is None or bucket.queue is not queue:
+            bucket = self.buckets[name] = Bucket(queue, self.sim.now_ms)
+        bucket.go_on(self.sim.now_ms)
+        return bucket
 
     def on_tasks(self, call, tasks):
         self.leases += [(task["id"], task["lease"]) for task in tasks]
@@ -163,9 +162,9 @@ class Machine(RuleBasedStateMachine):
             queue = self.sim.engine.core.queues[name]
             limit = queue.config.max_running
             assert limit is None or queue.running <= limit, "more run than may"
-            if name in self.buckets:
-                self.buckets[name].go_on(self.sim.now_ms)
-                self.buckets[name].take(sum(task["queue"] == name for task in tasks))
+            bucket = self.bucket_of(name)
+            if bucket is not None:
+                bucket.take(sum(task["queue"] == name for task in tasks))
 
     def compare_with_expected(self, call, tasks):
         servable = self.expected[1]
@@ -418,17 +417,11 @@ class Machine(RuleBasedStateMachine):
         self.sim.crash()
         self.polls.clear()
         self.handed_out.clear()
-        for bucket in self.buckets.values():
-            bucket.crash()
-        for name in QUEUES:  # a queue or limit that was not written yet never was
-            queue = self.sim.engine.core.queues.get(name)
-            limit = queue.config.rate_limit if queue is not None else None
-            if limit is None:
-                self.buckets.pop(name, None)
-            elif name not in self.buckets:
-                kept = {"per_second": limit.per_second, "burst": limit.burst}
-                self.buckets[name] = Bucket(kept, self.sim.now_ms)
-                self.buckets[name].crash()
+        self.buckets.clear()
+        for name in QUEUES:
+            bucket = self.bucket_of(name)
+            if bucket is not None:
+                bucket.least = 0.0  # what was handed out may be forgotten, or not
 
     @rule()
     def rest(self):

@@ -53,6 +53,7 @@ def put_queue(core: Core, call: Call) -> tuple[int, QueueView]:
     )
     if old.rate_limit != config.rate_limit:
         queue.tokens, queue.tokens_at, queue.token_alarm_at = -1.0, 0, 0
+        core.mark(queue.partitions[0])
     queue.configure(config)
     if tier_changes or config.partitions != old.partitions:
         core.replace_partitions(queue)
