@@ -370,3 +370,25 @@ def test_a_repeat_is_not_left_behind_by_a_batch_whose_caller_has_gone():
         await harness.writer.stop()
 
     asyncio.run(run())
+
+
+def test_a_call_over_several_queues_is_answered_at_the_strictest_level_among_them():
+    async def run():
+        harness = Harness("thread")
+        await harness.call("put_queue", "m", {"durability": "memory", "max_tasks": 10})
+        await harness.call("put_queue", "r", {"durability": "relaxed"})
+        await harness.call("enqueue_batch", "m", {"tasks": [{}] * 4})
+        await harness.call("enqueue", "d", {})
+        for queues, level in ((["m"], "memory"), (["m", "r"], "relaxed"), (["m", "r", "d"], "durable")):
+            call = await harness.call("dequeue", body={"queues": queues})
+            assert (len(call.json()["tasks"]), call.durability) == (1, level)
+        poll, polled = harness.submit(
+            Session(), "dequeue", body={"queues": ["r", "d2", "d"], "wait_ms": 9_000}
+        )
+        await harness.call("dequeue_queue", "d", {})
+        await harness.call("enqueue", "r", {})
+        await asyncio.wait_for(polled, 10)
+        assert poll.durability == "durable"
+        await harness.writer.stop()
+
+    asyncio.run(run())
