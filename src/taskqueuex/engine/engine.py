@@ -31,7 +31,7 @@ from taskqueuex.engine.consume import Taking
 from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Partition, Queue
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.groups import Group
-from taskqueuex.engine.jobs import Job, run_jobs
+from taskqueuex.engine.jobs import Job, read_landed, read_replaced, run_jobs, take_job
 from taskqueuex.engine.timers import on_ended_rows, run_alarms, set_alarms
 from taskqueuex.engine.waiters import Released, Waiter, Waiters
 from taskqueuex.engine.window import Window
@@ -258,16 +258,12 @@ class Engine:
         return again
 
     def _let_go(self, read: ReadRequest) -> None:
-        for job in self.core.jobs.values():
-            job.waiting.discard(read)
+        read_landed(self.core, read)
         for name in self.core.waiting_on_reads.pop(id(read), ()):
             self.core.woken[name] = None
 
     def _swap(self, read: ReadRequest, again: ReadRequest) -> None:
-        for job in self.core.jobs.values():
-            if read in job.waiting:
-                job.waiting.discard(read)
-                job.waiting.add(again)
+        read_replaced(self.core, read, again)
         names = self.core.waiting_on_reads.pop(id(read), None)
         if names is not None:
             self.core.waiting_on_reads[id(again)] = names
@@ -428,7 +424,7 @@ class Engine:
             if job.kind == "unstage":
                 core.staged[job_id] = (int.from_bytes(job.subject, "big"), job.cursor, job.until)
                 core.ids.observe(job.until)
-            core.jobs[job_id] = Job(job_id, job)
+            take_job(core, Job(job_id, job))
         for partition in core.partitions.values():
             if partition.regroup:
                 resort.regroup_again(core, partition)

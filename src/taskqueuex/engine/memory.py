@@ -72,6 +72,9 @@ class Memory:
         self.woken: dict[str, None] = {}  # queues that may serve waiters now
         self.edges: OrderedDict[bytes, dict[bytes, DependencyRecord]] = OrderedDict()  # all of a parent's
         self.jobs: dict[bytes, Job] = {}
+        self.foreground: dict[Job, None] = {}  # those that can go on, and somebody waits for
+        self.background: dict[Job, None] = {}  # and that nobody waits for
+        self.awaited: dict[ReadRequest, list[Job]] = {}  # the others, by what they wait for
         self.waiting_on_reads: dict[int, list[str]] = {}  # read -> queues to wake with its answer
         self.workers: dict[str, Worker] = {}
         self.children: dict[bytes, list[bytes]] = {}  # as read, for this turn

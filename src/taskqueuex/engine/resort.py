@@ -9,7 +9,7 @@ runs and retries is counted first, and for that short while nothing of the parti
 
 from taskqueuex.engine.core import RESORT_COUNTS, RESORT_MOVES, Core, Need, Partition, Queue
 from taskqueuex.engine.disciplines import id_of
-from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job
+from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job, take_job
 from taskqueuex.engine.staging import is_staged
 from taskqueuex.model.jobs import JobRecord
 from taskqueuex.model.place import Place
@@ -193,7 +193,7 @@ def regroup_again(core: Core, partition: Partition) -> None:
     if job_id not in core.jobs:
         job = Job(job_id, JobRecord("regroup", core.now_ms, subject=subject, queue=partition.queue.name))
         job.persistent = False  # the partition's row says so until it is done
-        core.jobs[job_id] = job
+        take_job(core, job)
 
 
 def step_regroup(core: Core, job: Job) -> None:

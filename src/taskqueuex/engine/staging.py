@@ -14,7 +14,7 @@ from taskqueuex.commands.call import Call
 from taskqueuex.commands.produce import BatchReply, EnqueueTask
 from taskqueuex.engine.core import Core, Need, Partition, Queue, hash16
 from taskqueuex.engine.disciplines import id_of, order_key
-from taskqueuex.engine.jobs import Job, add_job, finish_job
+from taskqueuex.engine.jobs import Job, add_job, finish_job, take_job
 from taskqueuex.model.ids import format_id, reserved_range
 from taskqueuex.model.jobs import JobRecord
 from taskqueuex.model.reads import ReadIndex, ReadSlot
@@ -137,9 +137,9 @@ def _start_over(core: Core, job: Job) -> None:
     stage.partition.reserved -= stage.count
     if job.call is not None:
         core.again.append(job.call)
-    job.call = None
     job.record.kind = "unstage"
-    job.page = None
+    job.page = job.call = None
+    take_job(core, job)
 
 
 def step_unstage(core: Core, job: Job) -> None:

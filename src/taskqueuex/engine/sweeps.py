@@ -10,7 +10,7 @@ from taskqueuex.commands.call import Call
 from taskqueuex.commands.tasks import BulkReply
 from taskqueuex.engine import steer
 from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Queue, Task
-from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job
+from taskqueuex.engine.jobs import Job, add_job, finish_job, save_job, take_job
 from taskqueuex.engine.staging import is_staged
 from taskqueuex.errors import Conflict, Invalid
 from taskqueuex.model.ids import parse_id
@@ -69,7 +69,7 @@ def start_sweep(
         until=until,
     )
     if dry_run:
-        job = core.jobs[job_id] = Job(job_id, record, call)
+        job = take_job(core, Job(job_id, record, call))
         job.persistent = False
         return job
     return add_job(core, job_id, record, call)
@@ -165,5 +165,5 @@ def drop_again(core: Core, ghost: Queue) -> None:
     """After a restart: a deleted queue whose tombstones were in memory only is removed."""
     name = ghost.name
     record = JobRecord("drop", core.now_ms, queue=name, action="force", filter={"queue": name})
-    job = core.jobs[b"drop" + name.encode()] = Job(b"drop" + name.encode(), record)
+    job = take_job(core, Job(b"drop" + name.encode(), record))
     job.persistent = False
