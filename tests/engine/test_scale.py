@@ -380,3 +380,41 @@ def test_a_change_of_order_of_five_thousand_goes_on_after_a_crash(before, after)
     else:
         assert served == in_order(after, tasks)
     check(sim)
+
+
+def test_a_workflow_of_ten_thousand_is_forgotten_in_small_steps():
+    sim = Simulator(hot_width=64, recent_max=20_000)
+    ids = chain_of(sim, 10_000)
+    sim.call("cancel_task", ids[0])
+    sim.settle()
+    sim.advance(600_001)
+    largest = steps = 0
+    while sum(live_counts(sim)):
+        some_turns(sim, 1)
+        other = sim.submit("enqueue", "other", {})
+        before = sum(live_counts(sim))
+        sim.turn()
+        assert other.status == 201 and before - sum(live_counts(sim)) <= 300
+        written = [len(value) for _, _, value in sim.batch.rows.operations if value is not None]
+        largest = max(largest, *written)
+        steps += 1
+        assert steps < 1_000, "it takes too many turns"
+    assert largest < 1_000, "the whole workflow was written with every step"
+    assert sim.tiers.durable.scan_workflows(b"", 5) == []
+    check(sim)
+
+
+def test_a_batch_is_not_behind_the_forgetting_of_thousands():
+    sim = Simulator(hot_width=64, recent_max=20_000)
+    ids = chain_of(sim, 5_000)
+    sim.call("cancel_task", ids[0])
+    sim.settle()
+    sim.advance(600_001)
+    some_turns(sim, 5)
+    assert len(sim.engine.core.jobs) > 250
+    batch = sim.submit("enqueue_batch", "other", {"tasks": [{}] * 5_000})
+    for _ in range(30):
+        sim.turn()
+        sim.write()
+    assert batch.status == 201
+    check(sim)

@@ -621,7 +621,7 @@ def _carry_out_workflow(
         plan.record.depends_on = tuple((parent.id, policy) for parent, policy in plan.parents)
         task = made[spec.ref] = _carry_out(core, plan)
         batch.put_workflow_task(workflow, task.id)
-    record = WorkflowRecord(name, core.now_ms, len(specs), {ref: task.id for ref, task in made.items()})
+    record = WorkflowRecord(name, core.now_ms, len(specs))
     core.workflows[workflow] = record
     batch.put_workflow(workflow, record)
     return WorkflowReply(format_id(workflow), {spec.ref: format_id(made[spec.ref].id) for spec in specs})

@@ -31,4 +31,4 @@ class WorkflowRecord(msgspec.Struct, array_like=True, gc=False):
     name: str
     created_at: int
     remaining: int  # tasks not forgotten yet
-    refs: dict[str, bytes] | None = None
+    refs: dict[str, bytes] | None = None  # not in use any more: it was written anew with every end
