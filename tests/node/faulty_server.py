@@ -29,11 +29,15 @@ def _while(name, honest, instead):
     return patched
 
 
+def _fail_write():
+    raise StorageError("IO error: every write fails, as the test said")
+
+
 def _refuse():
     raise StorageError("IO error: it cannot be opened, as the test said")
 
 
-RocksKeyValue.write = _once("write", RocksKeyValue.write)
+RocksKeyValue.write = _while("writes", _once("write", RocksKeyValue.write), _fail_write)
 RocksKeyValue.sync = _once("sync", RocksKeyValue.sync)
 DataDirectory.open = _while("open", DataDirectory.open, _refuse)
 DataDirectory.free_bytes = _while("full", DataDirectory.free_bytes, lambda: 0)

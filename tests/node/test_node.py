@@ -94,6 +94,24 @@ def test_a_store_that_cannot_be_reopened_ends_the_process_with_a_clear_message(s
     assert serve().client().good("GET", f"/v1/tasks/{kept}")["state"] == "ready"
 
 
+def test_a_store_that_opens_and_fails_again_and_again_ends_the_process(serve):
+    server = serve()
+    client = server.client()
+    kept = client.enqueue()
+    server.fault("writes")
+    while server.process.poll() is None:
+        try:
+            status, problem = client.call("POST", "/v1/queues/q/tasks", {})
+        except (OSError, http.client.HTTPException):
+            break
+        assert status == 503, problem
+    assert server.ended() == 1
+    last = server.log.strip().splitlines()[-1]
+    assert "10 times" in last and "as the test said" in last
+    server.fault("writes", on=False)
+    assert serve().client().good("GET", f"/v1/tasks/{kept}")["state"] == "ready"
+
+
 def test_on_a_full_disk_enqueues_are_refused_and_what_frees_space_passes(serve):
     server = serve()
     client = server.client()

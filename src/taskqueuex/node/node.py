@@ -9,6 +9,7 @@ import random
 import resource
 import signal
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ _log = logging.getLogger("taskqueuex.node")
 
 DRAIN_TIMEOUT_S = 10.0
 REOPEN_TRIES = 5
+FAILURES_MAX = 10  # within FAILURES_S: reopening is no help
+FAILURES_S = 60.0
 FREE_RESERVE_BYTES = 64 << 20
 _DISK_FULL_RECHECK_S = 1.0
 
@@ -44,6 +47,7 @@ class Node:
         self.state = NodeState(config)
         self.failure: str | None = None  # why the process must exit
         self.directory: DataDirectory | None = None
+        self._failed_at_us: deque[int] = deque(maxlen=FAILURES_MAX)
         self.service = Service(self.state, self._spawn, self.request_stop)
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -164,6 +168,13 @@ class Node:
     def _on_storage_failure(self, error: Exception) -> None:
         _log.error("storage failed", extra={"error": str(error)})
         writer, self.state.writer = self.state.writer, None
+        now_us = self.state.clock.monotonic_us()
+        self._failed_at_us.append(now_us)
+        since_s = (now_us - self._failed_at_us[0]) / 1_000_000
+        if len(self._failed_at_us) == FAILURES_MAX and since_s < FAILURES_S:
+            self.failure = f"storage failed {FAILURES_MAX} times in short succession: {error}"
+            self.request_stop()
+            return
         self._spawn(self._recover(writer, error))
 
     async def _recover(self, writer: Writer | None, error: Exception) -> None:
