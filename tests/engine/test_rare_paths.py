@@ -115,6 +115,16 @@ def test_the_rows_of_a_batch_go_although_its_queue_was_deleted_and_the_process_d
     assert sim.tiers.durable.rows.scan(0, b"", b"\xff" * 30, 10) == []
 
 
+def test_what_follows_a_batch_is_behind_it_though_the_process_died_in_between():
+    sim = Simulator()
+    call = staged(sim)
+    sim.settle()
+    sim.crash()  # and starts within the same millisecond
+    later = enqueue(sim)
+    assert later > max(call.json()["ids"])
+    check(sim)
+
+
 def test_partitions_cannot_change_under_a_batch():
     sim = Simulator()
     call = staged(sim)
