@@ -320,3 +320,51 @@ def test_a_workflow_is_forgotten_with_its_last_task_over_a_restart_too():
     check(sim)
     assert sim.tiers.durable.scan_workflows(b"", 10) == []
     assert sim.engine.core.workflows == {}
+
+
+# Reads that are under way
+
+
+def test_what_ends_while_the_retention_index_is_read_is_forgotten_in_its_turn():
+    sim = Simulator()
+    first, second = enqueue(sim, result_ttl_ms=0), enqueue(sim, result_ttl_ms=0)
+    sim.call("cancel_task", first)
+    sim.settle()
+    sim.advance(60_001)
+    sim.turn()  # asks
+    sim.write()
+    sim.read_all()  # has read, and the answer is on its way
+    landing, sim._landing = sim._landing, []
+    sim.submit("cancel_task", second)
+    sim.turn()
+    sim.write()
+    sim._landing = landing
+    check(sim)
+    assert sim.call("get_task", first).status == 404
+    sim.crash()
+    sim.advance(60_001)
+    check(sim)
+    assert sim.call("get_task", second).status == 404
+
+
+def test_a_batch_that_comes_into_being_while_its_queue_is_refilled_is_served_whole_and_in_order():
+    sim = Simulator(hot_width=4)
+    ids = [enqueue(sim, payload=n) for n in range(12)]
+    sim.settle()
+    sim.crash()
+    poll = sim.submit("dequeue_queue", "q", {"max": 1})
+    sim.turn()  # asks for the window
+    sim.write()
+    sim.read_all()
+    landing, sim._landing = sim._landing, []
+    call = staged(sim)
+    while not call.status:
+        sim.turn()
+        sim.write()
+    sim._landing = landing
+    sim.settle()
+    served = [task["id"] for task in poll.json()["tasks"]]
+    while tasks := take(sim, max=100):
+        served += [task["id"] for task in tasks]
+    assert served == ids + call.json()["ids"]
+    check(sim)

@@ -101,6 +101,16 @@ def test_a_lease_ends_at_the_moment_that_was_said_and_not_before():
     assert look(sim, task_id)["state"] == "ready"
 
 
+def test_the_length_of_a_lease_is_the_dequeues_else_the_tasks_else_the_queues():
+    sim = Simulator()
+    sim.call("put_queue", "q", {"lease_ms": 7_000})
+    for task_ms, dequeue_ms, length in ((None, None, 7_000), (5_000, None, 5_000), (5_000, 3_000, 3_000)):
+        enqueue(sim, lease_ms=task_ms)
+        (task,) = take(sim, lease_ms=dequeue_ms)
+        assert task["lease_expires_at"] == sim.now_ms + length
+        assert settle(sim, "heartbeat", task)["lease_expires_at"] == sim.now_ms + length
+
+
 def test_a_heartbeat_that_says_nothing_gives_the_leases_own_length():
     sim = Simulator()
     enqueue(sim)
@@ -120,7 +130,7 @@ def test_a_lease_of_before_a_restart_holds_for_the_longest_that_was_promised():
         sim.settle()
         sim.advance(100_000)  # the downtime
         sim.crash()
-        sim.settle()
+        assert look(sim, task_id)["state"] == "running"  # from now on it is in memory
         sim.advance(holds - 1)
         sim.settle()
         assert look(sim, task_id)["state"] == "running", extend_ms
@@ -408,3 +418,42 @@ def test_a_clock_that_is_put_back_changes_no_order_and_serves_all():
     assert ids == sorted(ids)
     assert [task["id"] for _ in ids for task in take(sim)] == ids
     check(sim)
+
+
+# Waiting
+
+
+def test_those_who_wait_longest_are_served_first_and_one_task_goes_to_one():
+    sim = Simulator()
+    polls = [sim.submit("dequeue_queue", "q", {"wait_ms": 60_000}) for _ in range(3)]
+    polls.append(sim.submit("dequeue", body={"queues": ["other", "q"], "wait_ms": 60_000}))
+    sim.settle()
+    for at in range(4):
+        task_id = enqueue(sim)
+        sim.settle()
+        assert [bool(poll.status) for poll in polls] == [True] * (at + 1) + [False] * (3 - at)
+        assert ids_of(polls[at].json()["tasks"]) == [task_id]
+
+
+def test_one_who_waits_at_a_paused_or_limited_queue_is_served_when_that_is_over():
+    for fields, free in (
+        ({"max_running": 1}, lambda sim, task: settle(sim, "ack", task)),
+        ({"max_running": 1}, lambda sim, task: settle(sim, "fail", task)),
+        ({"max_running": 1}, lambda sim, task: sim.call("kill_task", task["id"])),
+        ({"max_running": 1}, lambda sim, task: sim.call("put_queue", "q", {"max_running": None})),
+        ({"ordered_groups": True}, lambda sim, task: settle(sim, "ack", task)),
+        (
+            {"max_running_per_group": 1},
+            lambda sim, task: sim.call("put_queue", "q", {"max_running_per_group": 2}),
+        ),
+    ):
+        sim = Simulator()
+        sim.call("put_queue", "q", {**fields, "backoff": {"base_ms": 60_000}})
+        first, second = enqueue(sim, group="g"), enqueue(sim, group="g")
+        (task,) = take(sim, max=5)
+        poll = sim.submit("dequeue_queue", "q", {"wait_ms": 50_000})
+        sim.settle()
+        assert not poll.status and task["id"] == first
+        free(sim, task)
+        sim.settle()
+        assert ids_of(poll.json()["tasks"]) == [second], fields

@@ -392,3 +392,17 @@ def test_a_call_over_several_queues_is_answered_at_the_strictest_level_among_the
         await harness.writer.stop()
 
     asyncio.run(run())
+
+
+def test_a_listing_leaves_out_what_has_ended_and_is_not_shown_any_more():
+    async def run():
+        harness = Harness()
+        for ttl in (0, 60_000):
+            task_id = (await harness.call("enqueue", "q", {"result_ttl_ms": ttl, "name": "n"})).json()["id"]
+            await harness.call("cancel_task", task_id)
+        for query in ({"queue": "q"}, {"queue": "q", "state": "cancelled"}, {"name": "n"}, {"id": task_id}):
+            found = (await harness.call("list_tasks", query=query)).json()["tasks"]
+            assert [task["id"] for task in found] == [task_id], query
+        await harness.writer.stop()
+
+    asyncio.run(run())
