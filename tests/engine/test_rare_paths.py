@@ -1,5 +1,7 @@
 """What happens seldom: two things that are each ordinary, at the same time or in an unusual order."""
 
+import pytest
+
 from taskqueuex.engine.core import hash16
 from taskqueuex.model.ids import SLOTS
 from taskqueuex.storage.check import check_storage
@@ -347,8 +349,9 @@ def test_what_ends_while_the_retention_index_is_read_is_forgotten_in_its_turn():
     assert sim.call("get_task", second).status == 404
 
 
-def test_a_batch_that_comes_into_being_while_its_queue_is_refilled_is_served_whole_and_in_order():
-    sim = Simulator(hot_width=4)
+@pytest.mark.parametrize("width", [4, 64])
+def test_a_batch_that_comes_into_being_while_its_queue_is_refilled_is_served_whole_and_in_order(width):
+    sim = Simulator(hot_width=width)
     ids = [enqueue(sim, payload=n) for n in range(12)]
     sim.settle()
     sim.crash()
@@ -367,4 +370,44 @@ def test_a_batch_that_comes_into_being_while_its_queue_is_refilled_is_served_who
     while tasks := take(sim, max=100):
         served += [task["id"] for task in tasks]
     assert served == ids + call.json()["ids"]
+    check(sim)
+
+
+def test_a_read_that_comes_too_late_is_made_again():
+    sim = Simulator(hot_width=4, recent_max=0)
+    ids = [enqueue(sim) for _ in range(12)]
+    sim.settle()
+    call = sim.submit("get_task", ids[8])
+    sim.turn()
+    sim.write()
+    sim.read_all()
+    late, sim.answers, sim._landing = sim.answers, [], []
+    assert late and not call.status
+    for _ in ids:
+        (task,) = take(sim)
+        assert sim.call("ack", task["id"], {"lease": task["lease"]}).status == 200
+    assert not call.status
+    sim.answers = sim._landing = late
+    sim.settle()
+    assert call.json()["state"] == "completed"
+    check(sim)
+
+
+def test_nothing_of_a_batch_is_served_before_all_of_it_is_there():
+    sim = Simulator(hot_width=4)
+    ids = [enqueue(sim) for _ in range(10)]
+    sim.settle()
+    call = staged(sim, count=10_000)
+    served = []
+    while not call.status:
+        poll = sim.submit("dequeue_queue", "q", {"max": 4})
+        while not poll.status and not call.status:
+            sim.turn()
+            sim.write()
+            sim.read_all()
+        if not call.status:
+            served += [task["id"] for task in poll.json()["tasks"]]
+    assert served == ids, "the refills were to come while the batch was under way"
+    sim.settle()
+    assert take(sim)[0]["id"] in call.json()["ids"][:5]
     check(sim)

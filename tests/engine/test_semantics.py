@@ -435,6 +435,17 @@ def test_those_who_wait_longest_are_served_first_and_one_task_goes_to_one():
         assert ids_of(polls[at].json()["tasks"]) == [task_id]
 
 
+def test_one_whose_connection_has_closed_is_passed_over():
+    sim = Simulator()
+    gone, here = (sim.submit("dequeue_queue", "q", {"wait_ms": 60_000}) for _ in range(2))
+    sim.settle()
+    gone.closed = True  # and nobody has said so yet
+    task_id = enqueue(sim)
+    sim.settle()
+    (task,) = here.json()["tasks"]
+    assert (task["id"], task["attempt"], gone.status) == (task_id, 1, 0)
+
+
 def test_one_who_waits_at_a_paused_or_limited_queue_is_served_when_that_is_over():
     for fields, free in (
         ({"max_running": 1}, lambda sim, task: settle(sim, "ack", task)),

@@ -7,6 +7,7 @@ from writer_harness import Harness, Session, turns
 
 from taskqueuex.engine.engine import Engine
 from taskqueuex.testing import EIO, ENOSPC
+from taskqueuex.writer import writer as writer_module
 from taskqueuex.writer.writer import Writer
 
 
@@ -403,6 +404,26 @@ def test_a_listing_leaves_out_what_has_ended_and_is_not_shown_any_more():
         for query in ({"queue": "q"}, {"queue": "q", "state": "cancelled"}, {"name": "n"}, {"id": task_id}):
             found = (await harness.call("list_tasks", query=query)).json()["tasks"]
             assert [task["id"] for task in found] == [task_id], query
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_a_relaxed_answer_waits_for_a_sync_when_the_oldest_change_is_too_old(monkeypatch):
+    async def run():
+        monkeypatch.setattr(writer_module, "RELAXED_SYNC_S", 3_600)
+        harness = Harness()
+        await harness.call("put_queue", "r", {"durability": "relaxed"})
+        before = harness.rows.syncs
+        for _ in range(3):
+            assert (await harness.call("enqueue", "r", {})).durability == "relaxed"
+        assert harness.rows.syncs == before, "a relaxed answer does not wait for a sync"
+        clock, honest = harness.writer.clock, harness.writer.clock.monotonic_us
+        monkeypatch.setattr(clock, "monotonic_us", lambda: honest() + 101_000)
+        assert (await harness.call("enqueue", "r", {})).durability == "relaxed"
+        assert harness.rows.syncs == before + 1
+        assert (await harness.call("enqueue", "r", {})).status == 201
+        assert harness.rows.syncs == before + 1, "the oldest that is not synced is young again"
         await harness.writer.stop()
 
     asyncio.run(run())
