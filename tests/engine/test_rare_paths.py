@@ -411,3 +411,35 @@ def test_nothing_of_a_batch_is_served_before_all_of_it_is_there():
     sim.settle()
     assert take(sim)[0]["id"] in call.json()["ids"][:5]
     check(sim)
+
+
+# Deleted queues
+
+
+@pytest.mark.parametrize("discipline", ["fifo", "lifo", "round_robin"])
+@pytest.mark.parametrize("crashes", [False, True])
+def test_nothing_is_left_of_a_queue_that_was_deleted_once_its_last_task_is_forgotten(discipline, crashes):
+    sim = Simulator()
+    more = {"overflow": "drop_oldest", "max_tasks": 50, "partitions": 2}
+    sim.call("put_queue", "q", {"discipline": discipline, **more})
+    ids = [enqueue(sim, group=f"g{n % 3}", name="n", unique_key=f"k{n}", ttl_ms=90_000) for n in range(9)]
+    ids.append(enqueue(sim, delay_ms=5_000))
+    enqueue(sim, depends_on=[ids[0]])
+    enqueue(sim, "kept", depends_on=[ids[1]])
+    tasks = [{"ref": "a", "queue": "q"}, {"ref": "b", "queue": "q", "depends_on": ["a"]}]
+    assert sim.call("create_workflow", body={"tasks": tasks}).status == 201
+    first, second = take(sim, max=1) + take(sim, max=1)
+    sim.call("ack", first["id"], {"lease": first["lease"]})
+    sim.call("fail", second["id"], {"lease": second["lease"]})
+    take(sim)
+    for queue in ("q", "kept"):
+        assert sim.call("delete_queue", queue, query={"force": True}).status == 200
+    for _ in range(5):
+        check(sim)
+        if crashes:
+            sim.crash()
+        sim.advance(700_000)
+    check(sim)
+    rows = [sim.tiers.durable.rows.scan(family, b"", b"\xff" * 40, 50) for family in range(6)]
+    left = [key for family in rows for key, _ in family if key[:3] != b"\xff\xffm"]
+    assert left == []

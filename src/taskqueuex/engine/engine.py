@@ -185,7 +185,8 @@ class Engine:
             if partition.dirty:
                 partition.dirty = False
                 place = partition.place
-                core.batches[place.tier].put_partition(place, partition.to_record())
+                if core.partitions.get(place.number) is partition:  # else it went in this turn
+                    core.batches[place.tier].put_partition(place, partition.to_record())
         core.dirty.clear()
         for partition, group in core.dirty_groups.values():
             batch = core.batches[partition.place.tier]
