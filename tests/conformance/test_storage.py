@@ -113,6 +113,8 @@ def test_later_operations_of_a_batch_win(storage):
 
     commit(storage, fill)
     assert storage.get_unique(place, b"h" * 16) == task_id
+    assert storage.scan_unique(place, b"", 10) == [(b"h" * 16, task_id)]
+    assert storage.scan_unique(Place(1, 2), b"", 10) == []
     assert storage.scan_index(place, AGE, b"", 10) == []
 
 

@@ -35,6 +35,7 @@ __all__ = ["CheckReport", "check_storage"]
 _ALL_ONES = (1 << 128) - 1
 _PAGE = 1_000
 PROBLEMS_MAX = 1_000
+_GENERATIONS_LOOKED_AT = 8
 
 
 class CheckReport(msgspec.Struct):
@@ -159,6 +160,7 @@ def _check_partition(storage: Storage, partition: _Partition, jobs: _Jobs, repor
         }
         report.add(f"{partition.name}: counts (kept, found) differ: {differing}")
     _check_order(storage, partition, jobs, report)
+    _check_earlier_generations(storage, partition, jobs, report)
     _check_due(storage, partition, jobs, report)
     _check_ended(storage, partition, jobs, report)
     _check_leases(storage, partition, report)
@@ -239,6 +241,21 @@ def _check_order(storage: Storage, partition: _Partition, jobs: _Jobs, report: C
         report.add(f"{partition.name}: an order row lies below its bound and would never be served")
     ages = [i for i, task in partition.tasks.items() if state_of(task) == READY] if aged else []
     _compare(partition, "the age index", _scan(storage, partition.place, AGE, jobs), ages, report)
+
+
+def _check_earlier_generations(
+    storage: Storage, partition: _Partition, jobs: _Jobs, report: CheckReport
+) -> None:
+    """A change of order that is over has left nothing behind."""
+    if partition.record.resort:
+        return
+    generation = partition.place.generation
+    for earlier in range(max(0, generation - _GENERATIONS_LOOKED_AT), generation):
+        place = partition.place.at_generation(earlier)
+        rows = sum(len(_scan(storage, place, index, jobs)) for index in (ORDER, GWAIT, AGE))
+        rows += len(storage.scan_groups(place, b"", _PAGE))
+        if rows:
+            report.add(f"{partition.name}: {rows} rows of an order that it had before")
 
 
 def _groups(storage: Storage, partition: _Partition) -> dict[bytes, GroupRecord]:
@@ -342,6 +359,7 @@ def _check_leases(storage: Storage, partition: _Partition, report: CheckReport) 
 
 def _check_unique(storage: Storage, partition: _Partition, report: CheckReport) -> None:
     several = partition.queue.config.partitions > 1
+    wanted: dict[bytes, bytes] = {}
     for task_id, task in partition.tasks.items():
         record = task.record
         if not record.unique_key or state_of(task) in TERMINAL:
@@ -349,10 +367,18 @@ def _check_unique(storage: Storage, partition: _Partition, report: CheckReport) 
         if task.status is not None and task.status.successor_of:
             continue
         key = f"{record.unique_key}\0{record.group}" if several else record.unique_key
+        wanted[_hash(key)] = task_id
         if storage.get_unique(partition.place, _hash(key)) != task_id:
             report.add(
                 f"{partition.name}: {format_id(task_id)} does not hold its unique key {record.unique_key!r}"
             )
+
+    start = b""
+    while page := storage.scan_unique(partition.place, start, _PAGE):
+        for key_hash, task_id in page:
+            if key_hash not in wanted:
+                report.add(f"{partition.name}: {format_id(task_id)} holds a unique key, and is not live")
+        start = page[-1][0] + b"\0"
 
 
 def _check_names(storage: Storage, partition: _Partition, report: CheckReport) -> None:

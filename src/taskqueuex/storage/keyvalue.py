@@ -350,6 +350,11 @@ class KeyValueStorage:
     def get_unique(self, place: Place, key_hash: bytes) -> bytes | None:
         return self.rows.get(FAMILY_OTHER, _keys(place).unique + key_hash)
 
+    def scan_unique(self, place: Place, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        root = _keys(place).unique
+        rows = self.rows.scan(FAMILY_OTHER, root + start, after(root), limit)
+        return [(key[len(root) :], task_id) for key, task_id in rows]
+
     def get_group(self, place: Place, group_hash: bytes) -> GroupRecord | None:
         value = self.rows.get(FAMILY_OTHER, _keys(place).groups + group_hash)
         return None if value is None else codec.GROUP.decode(value)
