@@ -443,3 +443,17 @@ def test_nothing_is_left_of_a_queue_that_was_deleted_once_its_last_task_is_forgo
     rows = [sim.tiers.durable.rows.scan(family, b"", b"\xff" * 40, 50) for family in range(6)]
     left = [key for family in rows for key, _ in family if key[:3] != b"\xff\xffm"]
     assert left == []
+
+
+def test_why_tells_of_a_parent_that_was_in_memory_and_is_gone():
+    sim = Simulator()
+    sim.call("put_queue", "m", {"durability": "memory", "max_tasks": 10})
+    parent = enqueue(sim, "m")
+    child = enqueue(sim, depends_on=[parent])
+    assert "gone" not in sim.call("task_why", child).json()["reasons"][0]["detail"]
+    sim.settle()
+    sim.crash()
+    (reason,) = sim.call("task_why", child).json()["reasons"]
+    assert reason["ids"] == [parent] and "gone" in reason["detail"]
+    assert sim.call("unblock_task", child).json()["state"] == "ready"
+    check(sim)

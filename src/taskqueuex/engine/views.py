@@ -133,14 +133,20 @@ def _blocked(core: Core, task: Task) -> WhyReason:
     ids = [parent_id for parent_id, _ in task.record.depends_on]
     core.require(ids)
     unmet = []
+    lost = 0
     for parent_id, policy in task.record.depends_on:
         parent = core.tasks.get(parent_id) or core.recent.get(parent_id)
-        state = parent.status.state if parent is not None else COMPLETED
+        if parent is None:  # a parent is kept while a child waits, but in memory not over a restart
+            lost += 1
+            unmet.append(format_id(parent_id))
+            continue
+        state = parent.status.state
         if state < COMPLETED or (state != COMPLETED and policy != EDGE_RUN):
             unmet.append(format_id(parent_id))
-    return WhyReason(
-        "waits_for", f"{len(unmet)} of {len(ids)} tasks it depends on have not completed", ids=unmet
-    )
+    detail = f"{len(unmet)} of {len(ids)} tasks it depends on have not completed"
+    if lost:
+        detail += f"; {lost} of them will not, since they are gone"
+    return WhyReason("waits_for", detail, ids=unmet)
 
 
 def _ready(core: Core, task: Task) -> list[WhyReason]:
