@@ -60,6 +60,7 @@ WAITS: Final = None
 """What apply returns for a call that is answered by a later end()."""
 
 STEPS_A_TURN = 1
+CASCADED_AT_ONCE = 300  # ends, and children that they resolve; what is beyond becomes a job
 HOT_TASKS_MAX = 200_000  # ready tasks in memory, over all queues
 _STEPS: dict[str, Callable[[Core, Job], None]] = {
     "stage": staging.step_stage,
@@ -162,10 +163,12 @@ class Engine:
     def _settle_ended(self, released: list[Released]) -> None:
         """Ends resolve children and waiters, whose own ends do the same, within bounds."""
         core = self.core
-        for _ in range(2_000):
+        budget = CASCADED_AT_ONCE
+        while budget > 0:
             if not core.ended:
                 return
             task = core.ended.pop()
+            budget -= 1 + len(core.edges.get(task.id, ()))
             if self.waiters.by_task:
                 self.waiters.on_end(task, released)
             if task.status.has_children and task.status.state >= COMPLETED:
@@ -174,7 +177,7 @@ class Engine:
         for task in core.ended:
             if self.waiters.by_task:
                 self.waiters.on_end(task, released)
-            if task.status.has_children:
+            if task.status.has_children and task.status.state >= COMPLETED:
                 core.edges.pop(task.id, None)  # makes it a job
                 dependencies.release_children(core, task, STATE_NAMES[task.status.state])
         core.ended.clear()
