@@ -120,9 +120,7 @@ def test_a_chain_of_thousands_is_cancelled_from_its_head_to_its_end(remembered):
         sim.settle()
         sim.crash()
     sim.submit("cancel_task", ids[0])
-    cancelled = [0]
-    for _ in turns(sim):
-        cancelled.append(live_counts(sim)[6])
+    cancelled = [0, *(live_counts(sim)[6] for _ in turns(sim))]
     assert max(after - before for before, after in itertools.pairwise(cancelled)) <= 1_000, "too much at once"
     assert counts(sim)["cancelled"] == length
     assert sim.call("get_task", ids[-1]).json()["reason"] == "dependency_failed"
