@@ -34,4 +34,12 @@ if ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
     $run apt-get install -y -qq --no-install-recommends "python$version-venv"
 fi
 
+if ! command -v curl >/dev/null 2>&1; then
+    echo "the documents' commands, which the tests run, use curl: installing it"
+    run=""
+    [ "$(id -u)" -eq 0 ] || run="sudo -n"
+    $run apt-get update -qq
+    $run apt-get install -y -qq --no-install-recommends curl
+fi
+
 exec "$python" -m venv "$target"

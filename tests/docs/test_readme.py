@@ -1,6 +1,5 @@
 """The README's tour and the sessions of the guides show what a reader gets."""
 
-import shutil
 import subprocess
 
 import pytest
@@ -9,7 +8,6 @@ from tests.docs.tour import ROOT, Normaliser, Terminals, blocks, languages, step
 TOURS = ["README.md", "docs/api.md", "docs/storage.md"]
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the documents' commands use curl")
 @pytest.mark.parametrize("document", TOURS)
 def test_every_command_prints_what_the_document_shows(document, tmp_path):
     shown, printed = Normaliser(), Normaliser()

@@ -25,8 +25,9 @@ GROUPS = ["", "a", "b", "c"]
 QUEUES = ["q", "r", "p", "m"]
 FIXED = {"p": {"partitions": 3}, "m": {"durability": "memory", "max_tasks": 12}}
 
-staging.SLICE = 2  # so that batches of a handful are staged
-produce.STAGED_ABOVE = 3
+# So that batches of a handful are staged, while the machine runs.
+SMALL_SLICE, STAGED_ABOVE = 2, 3
+AS_IT_IS = (staging.SLICE, produce.STAGED_ABOVE)
 
 configs = st.fixed_dictionaries(
     {
@@ -85,6 +86,7 @@ class Machine(RuleBasedStateMachine):
         settings=st.lists(configs, min_size=len(QUEUES), max_size=len(QUEUES)),
     )
     def start(self, seed, width, settings):
+        staging.SLICE, produce.STAGED_ABOVE = SMALL_SLICE, STAGED_ABOVE
         self.sim = Simulator(
             seed, hot_width=width, recent_max=12, before_apply=self.before_apply, after_apply=self.after_apply
         )
@@ -497,8 +499,11 @@ class Machine(RuleBasedStateMachine):
                 assert window.cold >= 0 and partition.timers.cold >= 0
 
     def teardown(self):
-        if hasattr(self, "sim"):
-            self.rest()
+        try:
+            if hasattr(self, "sim"):
+                self.rest()
+        finally:
+            staging.SLICE, produce.STAGED_ABOVE = AS_IT_IS
 
 
 TestMachine = Machine.TestCase

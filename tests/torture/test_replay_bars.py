@@ -1,7 +1,6 @@
 """The main job on real input: the example, as a user runs it, against a real server."""
 
 import asyncio
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "replay_bars.py"
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.skipif(importlib.util.find_spec("backtesting") is None, reason="backtesting ships the bars")
 def test_every_bar_comes_out_once_in_order_with_the_right_summaries(tmp_path: Path) -> None:
     server = TorturedServer(tmp_path / "data", tmp_path / "log")
     asyncio.run(server.start())

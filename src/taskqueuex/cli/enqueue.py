@@ -78,4 +78,6 @@ def enqueue(
         tqx.json(answer)
         return
     found = " (already there)" if answer.get("duplicate") else ""
+    if answer.get("replaced"):
+        found = " (replaced)"
     tqx.line(f"{answer['id']} {answer['state']}{found}")
