@@ -32,7 +32,7 @@ from taskqueuex.model.task import (
     TaskStatus,
 )
 
-__all__ = ["create_child", "release_children", "step_forget", "step_release", "unblock"]
+__all__ = ["create_child", "let_go", "release_children", "step_forget", "step_release"]
 
 PAGE = 500
 EDGES_IN_MEMORY = 100  # children of one parent that are resolved in the turn of its end
@@ -175,9 +175,6 @@ def let_go(core: Core, child: Task) -> None:
     core.log_event(child, "unblocked")
     child.status.pending = 0
     core.move(child, SCHEDULED if child.status.run_at > core.now_ms else READY)
-
-
-unblock = let_go
 
 
 def step_forget(core: Core, job: Job) -> None:

@@ -11,6 +11,7 @@ from taskqueuex.commands.queues import Percentiles, PutQueue, QueueList, QueueVi
 from taskqueuex.commands.tasks import BulkReply
 from taskqueuex.engine import resort
 from taskqueuex.engine.core import DURABILITY_LEVELS, LEVEL_DURABLE, LEVEL_MEMORY, Core, Queue
+from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.sweeps import start_sweep
 from taskqueuex.errors import Conflict, Invalid
 from taskqueuex.model.ids import id_time_ms
@@ -202,14 +203,8 @@ def oldest_ready_age_ms(queue: Queue, now_ms: int) -> int | None:
                 times.append(id_time_ms(first[8:]))
         elif partition.grouped:
             firsts = [group.window.first() for group in list(partition.groups.values())[:_SCANNED_FOR_AGE]]
-            times += [id_time_ms(_id(partition.discipline, first)) for first in firsts if first is not None]
+            times += [id_time_ms(id_of(partition.discipline, first)) for first in firsts if first is not None]
         else:
             keys = partition.ready.peek(_SCANNED_FOR_AGE)
-            times += [id_time_ms(_id(partition.discipline, key)) for key in keys]
+            times += [id_time_ms(id_of(partition.discipline, key)) for key in keys]
     return max(0, now_ms - min(times)) if times else None
-
-
-def _id(discipline: str, key: bytes) -> bytes:
-    from taskqueuex.engine.disciplines import id_of
-
-    return id_of(discipline, key)

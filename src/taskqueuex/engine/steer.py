@@ -156,7 +156,7 @@ def unblock_task(core: Core, call: Call) -> tuple[int, TaskStateReply]:
         raise Conflict(f"only a blocked task can be unblocked; this one is {STATE_NAMES[task.status.state]}")
     if task.status.successor_of:
         raise Conflict("the task waits for the one that holds its unique_key to end")
-    dependencies.unblock(core, task)
+    dependencies.let_go(core, task)
     return 200, _reply(task)
 
 
