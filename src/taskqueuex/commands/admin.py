@@ -28,7 +28,7 @@ class RunningTask(msgspec.Struct, gc=False):
 
 
 class WorkerView(msgspec.Struct, gc=False):
-    """A worker as the server last heard of it."""
+    """A worker as the server last heard of it. `stopping`: it was asked to stop."""
 
     name: str
     host: str | None
@@ -38,6 +38,8 @@ class WorkerView(msgspec.Struct, gc=False):
     last_seen_at: int
     version: str | None
     quiet: bool
+    stopping: bool
+    concurrency: int | None
 
 
 class WorkerList(msgspec.Struct, gc=False):
@@ -64,7 +66,7 @@ class StatsReply(msgspec.Struct, gc=False):
     host: dict[str, float | int]
 
 
-class MetricsHistoryQuery(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class MetricsHistoryQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """`range`: 1h in steps of 10 s, 24h of 1 min, 30d of 15 min; `series`: names, by commas."""
 
     range: Literal["1h", "24h", "30d"] = "1h"
@@ -85,7 +87,7 @@ class MetricsHistoryReply(msgspec.Struct, gc=False):
     points: list[HistoryPoint]
 
 
-class BackupRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class BackupRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """`path`: a directory on the server that does not exist yet."""
 
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]

@@ -7,6 +7,8 @@ import msgspec
 from taskqueuex.commands.limits import (
     DequeueMax,
     DurationMs,
+    EntryName,
+    Instant,
     Label,
     PositiveMs,
     QueueName,
@@ -32,6 +34,8 @@ __all__ = [
     "Settle",
     "SettleReply",
     "SettledReply",
+    "WorkerControl",
+    "WorkerInfo",
 ]
 
 Lease = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="the token of the lease")]
@@ -42,7 +46,7 @@ QueueWeights = Annotated[
 QueueList = Annotated[list[QueueName], msgspec.Meta(min_length=1, max_length=256)]
 
 
-class DequeueQueue(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class DequeueQueue(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Take up to `max` tasks of the queue in the path, waiting up to `wait_ms` for the first."""
 
     max: DequeueMax = 1
@@ -51,7 +55,7 @@ class DequeueQueue(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     worker: Label = ""
 
 
-class Dequeue(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class Dequeue(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Take up to `max` tasks: of the first queue of a list that has any, or drawn by weight."""
 
     queues: QueueList | QueueWeights
@@ -59,6 +63,27 @@ class Dequeue(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     wait_ms: WaitMs = 0
     lease_ms: PositiveMs | None = None
     worker: Label = ""
+
+
+class WorkerInfo(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
+    """A worker about itself. `quiet`: it takes no tasks; `bye`: it has ended, and is listed no more."""
+
+    name: EntryName
+    host: Label | None = None
+    pid: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
+    version: Label | None = None
+    started_at: Instant | None = None
+    queues: Annotated[list[QueueName], msgspec.Meta(max_length=256)] | None = None
+    concurrency: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
+    quiet: bool = False
+    bye: bool = False
+
+
+class WorkerControl(msgspec.Struct, gc=False):
+    """What a worker is asked to do. `quiet`: take no more tasks; `stop`: finish what it has, and exit."""
+
+    quiet: bool
+    stop: bool
 
 
 class LeasedTask(msgspec.Struct, omit_defaults=True, gc=False):
@@ -85,13 +110,14 @@ class LeasedTask(msgspec.Struct, omit_defaults=True, gc=False):
     parents: dict[str, msgspec.Raw] | None = None
 
 
-class DequeueReply(msgspec.Struct, gc=False):
-    """What was there; empty when nothing came within `wait_ms`."""
+class DequeueReply(msgspec.Struct, omit_defaults=True, gc=False):
+    """What was there; empty when nothing came within `wait_ms`. `control`: what its worker is asked for."""
 
     tasks: list[LeasedTask]
+    control: WorkerControl | None = None
 
 
-class ErrorSpec(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class ErrorSpec(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Why an attempt failed."""
 
     type: Label = ""
@@ -99,14 +125,14 @@ class ErrorSpec(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     traceback: Annotated[str, msgspec.Meta(max_length=262_144)] = ""
 
 
-class AckTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
+class AckTask(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """The work is done."""
 
     lease: Lease
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # not `| None`: msgspec would read null alone
 
 
-class FailTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
+class FailTask(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """The attempt failed; `retryable: false` makes the task dead at once."""
 
     lease: Lease
@@ -115,14 +141,14 @@ class FailTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=Tru
     delay_ms: DurationMs | None = None
 
 
-class ReleaseTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
+class ReleaseTask(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """Back to the queue; the attempt is not counted as a failure."""
 
     lease: Lease
     delay_ms: DurationMs | None = None
 
 
-class HeartbeatTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
+class HeartbeatTask(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """The attempt goes on: the lease is set to now + `extend_ms`, or its own length."""
 
     lease: Lease
@@ -130,31 +156,31 @@ class HeartbeatTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_onl
     progress: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class AckItem(AckTask, forbid_unknown_fields=True, gc=False, kw_only=True):
+class AckItem(AckTask, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """An ack within a settle."""
 
     id: TaskId
 
 
-class FailItem(FailTask, forbid_unknown_fields=True, gc=False, kw_only=True):
+class FailItem(FailTask, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """A fail within a settle."""
 
     id: TaskId
 
 
-class ReleaseItem(ReleaseTask, forbid_unknown_fields=True, gc=False, kw_only=True):
+class ReleaseItem(ReleaseTask, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """A release within a settle."""
 
     id: TaskId
 
 
-class HeartbeatItem(HeartbeatTask, forbid_unknown_fields=True, gc=False, kw_only=True):
+class HeartbeatItem(HeartbeatTask, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """A heartbeat within a settle."""
 
     id: TaskId
 
 
-class Settle(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class Settle(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A worker's whole round trip: what ended, what goes on, and what to take next."""
 
     ack: Annotated[list[AckItem], msgspec.Meta(max_length=1_000)] = []
@@ -163,6 +189,7 @@ class Settle(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     heartbeat: Annotated[list[HeartbeatItem], msgspec.Meta(max_length=1_000)] = []
     dequeue: Dequeue | None = None
     wait: Literal["always"] | None = None
+    worker: WorkerInfo | None = None
 
 
 class SettledReply(msgspec.Struct, omit_defaults=True, gc=False):
@@ -172,18 +199,24 @@ class SettledReply(msgspec.Struct, omit_defaults=True, gc=False):
     run_at: int | None = None
 
 
-class HeartbeatReply(msgspec.Struct, gc=False):
-    """Until when the lease holds now, and whether the task was asked to stop."""
+class HeartbeatReply(msgspec.Struct, omit_defaults=True, gc=False):
+    """Until when the lease holds now, and whether the task was asked to stop; or its worker was."""
 
     lease_expires_at: int
     cancel: bool
+    quiet: bool = False
+    stop: bool = False
 
 
-class SettleReply(msgspec.Struct, gc=False):
-    """Per item, in the order of the request, what it would have answered alone; then the tasks."""
+class SettleReply(msgspec.Struct, omit_defaults=True, gc=False):
+    """Per item, in the order of the request, what it would have answered alone; then the tasks.
+
+    `control` is there whenever the settle named its worker.
+    """
 
     ack: list[msgspec.Raw]
     fail: list[msgspec.Raw]
     release: list[msgspec.Raw]
     heartbeat: list[msgspec.Raw]
     tasks: list[LeasedTask]
+    control: WorkerControl | None = None

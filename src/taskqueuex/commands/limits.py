@@ -8,6 +8,7 @@ __all__ = [
     "BATCH_MAX",
     "BODY_BYTES_MAX",
     "DURATION_MS_MAX",
+    "LABEL_BYTES_MAX",
     "PARENTS_MAX",
     "PAYLOAD_BYTES_MAX",
     "REPLY_BYTES_MAX",
@@ -22,6 +23,7 @@ __all__ = [
     "QueueName",
     "TaskId",
     "WaitMs",
+    "WorkerName",
 ]
 
 PAYLOAD_BYTES_MAX = 1 << 20
@@ -46,6 +48,7 @@ def _meta(**kwargs: Any) -> msgspec.Meta:
 QueueName = Annotated[
     str, _meta(pattern=r"^[A-Za-z0-9._-]{1,128}$(?!\n)", description="1 to 128 of A-Z a-z 0-9 . _ -")
 ]
+WorkerName = Annotated[str, _meta(min_length=1, max_length=LABEL_BYTES_MAX, description="at most 256 bytes")]
 TaskId = Annotated[
     str,
     _meta(

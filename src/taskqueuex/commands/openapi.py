@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from taskqueuex.commands.limits import QueueName, TaskId
+from taskqueuex.commands.limits import QueueName, TaskId, WorkerName
 from taskqueuex.commands.problem import Problem
 from taskqueuex.commands.table import COMMANDS, Command
 from taskqueuex.errors import TaskQueueError
@@ -26,6 +26,8 @@ _TARGETS = {
     "queue": ("queue", QueueName, "The name of a queue"),
     "task": ("id", TaskId, "The id of a task"),
     "workflow": ("id", TaskId, "The id of a workflow"),
+    "schedule": ("name", QueueName, "The name of a schedule"),
+    "worker": ("name", WorkerName, "The name of a worker"),
 }
 # What any call can be answered, whatever it asks for.
 _ALWAYS = (400, 408, 413, 414, 415, 422, 431, 500, 503)

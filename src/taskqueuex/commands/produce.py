@@ -26,6 +26,7 @@ __all__ = [
     "OnConflict",
     "OnFailure",
     "PartialReply",
+    "TaskFields",
     "WorkflowCreate",
     "WorkflowReply",
     "WorkflowTask",
@@ -44,7 +45,7 @@ class BackoffSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fa
     jitter: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.1
 
 
-class Dependency(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class Dependency(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One parent, with a policy of its own."""
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=limits.LABEL_BYTES_MAX)]
@@ -67,8 +68,8 @@ def _null() -> msgspec.Raw:
     return msgspec.Raw(b"null")
 
 
-class EnqueueTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
-    """A task to do."""
+class TaskFields(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
+    """What a task is, whenever and however often it is enqueued."""
 
     payload: msgspec.Raw = msgspec.field(default_factory=_null)
     name: Label = ""
@@ -76,15 +77,11 @@ class EnqueueTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=
     group: Label | None = None
     group_weight: GroupWeight | None = None
     delay_ms: DurationMs | None = None
-    run_at: Instant | None = None
     ttl_ms: PositiveMs | None = None
-    expires_at: Instant | None = None
     timeout_ms: PositiveMs | None = None
     lease_ms: PositiveMs | None = None
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     backoff: BackoffSpec | None = None
-    depends_on: Parents | None = None
-    on_dependency_failure: OnFailure = "cancel"
     unique_key: EntryName | None = None
     on_conflict: OnConflict = "existing"
     tags: Tags | None = None
@@ -93,21 +90,30 @@ class EnqueueTask(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=
     with_parents: bool | None = None
 
 
-class WorkflowTask(EnqueueTask, forbid_unknown_fields=True, gc=False, kw_only=True):
+class EnqueueTask(TaskFields, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
+    """A task to do."""
+
+    run_at: Instant | None = None
+    expires_at: Instant | None = None
+    depends_on: Parents | None = None
+    on_dependency_failure: OnFailure = "cancel"
+
+
+class WorkflowTask(EnqueueTask, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """A task of a workflow: names its queue, and may be depended on by its `ref`."""
 
     queue: QueueName
     ref: EntryName
 
 
-class EnqueueBatch(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class EnqueueBatch(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Many tasks of one queue: all or nothing, or each on its own with `partial`."""
 
     tasks: Annotated[list[EnqueueTask], msgspec.Meta(min_length=1, max_length=limits.BATCH_MAX)]
     partial: bool = False
 
 
-class WorkflowCreate(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class WorkflowCreate(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Tasks of any queues with dependencies among them: all or nothing."""
 
     tasks: Annotated[list[WorkflowTask], msgspec.Meta(min_length=1, max_length=limits.BATCH_MAX)]

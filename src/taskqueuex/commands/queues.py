@@ -31,7 +31,7 @@ class RateLimitSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=
     burst: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
 
 
-class PutQueue(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class PutQueue(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Creates a queue or changes the fields given; null restores a default."""
 
     discipline: Discipline | None | _Unset = _UNSET
@@ -103,7 +103,7 @@ class QueueList(msgspec.Struct, gc=False):
     queues: list[QueueView]
 
 
-class DeleteQueueQuery(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class DeleteQueueQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """`force` cancels what waits and revokes leases."""
 
     force: bool = False

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from taskqueuex.commands import admin, consume, produce, queues, tasks
+from taskqueuex.commands import admin, consume, produce, queues, schedules, tasks
 
-__all__ = ["COMMANDS", "Command", "command"]
+__all__ = ["COMMANDS", "Command", "Target", "command"]
 
 Kind = Literal["engine", "query", "server"]
 Scope = Literal["produce", "consume", "read", "operate", "admin", "public"]
-Target = Literal["queue", "task", "workflow", "none"]
+Target = Literal["queue", "task", "workflow", "schedule", "worker", "none"]
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     method: str
-    path: str  # with {queue}, {id}; at most one
+    path: str  # with {queue}, {id} or {name}; at most one
     kind: Kind
     scope: Scope
     summary: str
@@ -45,6 +45,8 @@ def _row(name: str, method: str, path: str, kind: Kind, scope: Scope, summary: s
         target = "queue"
     elif "{id}" in path:
         target = "workflow" if "/workflows/" in path else "task"
+    elif "{name}" in path:
+        target = "schedule" if "/schedules/" in path else "worker"
     replies = MappingProxyType(more.pop("replies"))
     keyed = kind == "engine" and method != "GET" and more.pop("keyed", True)
     return Command(
@@ -397,6 +399,78 @@ _ROWS = (
         errors=(404,),
     ),
     _row(
+        "put_schedule",
+        "PUT",
+        "/v1/schedules/{name}",
+        "engine",
+        "operate",
+        "Create a schedule or replace its definition",
+        body=schedules.PutSchedule,
+        replies={200: schedules.ScheduleView, 201: schedules.ScheduleView},
+        errors=(422,),
+    ),
+    _row(
+        "get_schedule",
+        "GET",
+        "/v1/schedules/{name}",
+        "engine",
+        "read",
+        "A schedule, its next runs and its last",
+        replies={200: schedules.ScheduleView},
+        errors=(404,),
+    ),
+    _row(
+        "list_schedules",
+        "GET",
+        "/v1/schedules",
+        "engine",
+        "read",
+        "Schedules",
+        query=schedules.ListSchedules,
+        replies={200: schedules.ScheduleList},
+        errors=(422,),
+    ),
+    _row(
+        "delete_schedule",
+        "DELETE",
+        "/v1/schedules/{name}",
+        "engine",
+        "operate",
+        "Forget a schedule; tasks that it has enqueued stay",
+        replies={200: tasks.DeletedReply},
+        errors=(404,),
+    ),
+    _row(
+        "pause_schedule",
+        "POST",
+        "/v1/schedules/{name}/pause",
+        "engine",
+        "operate",
+        "Let a schedule enqueue nothing more",
+        replies={200: schedules.ScheduleView},
+        errors=(404,),
+    ),
+    _row(
+        "resume_schedule",
+        "POST",
+        "/v1/schedules/{name}/resume",
+        "engine",
+        "operate",
+        "Let a schedule go on from now",
+        replies={200: schedules.ScheduleView},
+        errors=(404,),
+    ),
+    _row(
+        "trigger_schedule",
+        "POST",
+        "/v1/schedules/{name}/trigger",
+        "engine",
+        "operate",
+        "Enqueue the task of a schedule now",
+        replies={200: produce.EnqueueReply, 201: produce.EnqueueReply},
+        errors=(404, 409, 422, 429),
+    ),
+    _row(
         "stats",
         "GET",
         "/v1/stats",
@@ -413,6 +487,36 @@ _ROWS = (
         "read",
         "Workers and what they run",
         replies={200: admin.WorkerList},
+    ),
+    _row(
+        "quiet_worker",
+        "POST",
+        "/v1/workers/{name}/quiet",
+        "engine",
+        "operate",
+        "Ask a worker to take no more tasks",
+        replies={200: consume.WorkerControl},
+        errors=(404,),
+    ),
+    _row(
+        "resume_worker",
+        "POST",
+        "/v1/workers/{name}/resume",
+        "engine",
+        "operate",
+        "Ask a worker to take tasks again",
+        replies={200: consume.WorkerControl},
+        errors=(404,),
+    ),
+    _row(
+        "stop_worker",
+        "POST",
+        "/v1/workers/{name}/stop",
+        "engine",
+        "operate",
+        "Ask a worker to finish what it has, and exit",
+        replies={200: consume.WorkerControl},
+        errors=(404,),
     ),
     _row(
         "metrics_history",

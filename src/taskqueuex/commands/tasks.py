@@ -18,6 +18,7 @@ __all__ = [
     "BulkFilter",
     "BulkReply",
     "CancelReply",
+    "Cursor",
     "CursorQuery",
     "DeadGroup",
     "DeadGroups",
@@ -26,6 +27,7 @@ __all__ = [
     "EditTask",
     "HistoryEvent",
     "ListTasks",
+    "PageLimit",
     "StateName",
     "TaskError",
     "TaskList",
@@ -91,13 +93,13 @@ class TaskView(msgspec.Struct, gc=False, kw_only=True):
     payload: msgspec.Raw
 
 
-class WaitQuery(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class WaitQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """`wait_ms`: answer when the task has ended, or after that long."""
 
     wait_ms: WaitMs = 0
 
 
-class ListTasks(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class ListTasks(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A filter and a page. `after` and `before` bound `created_at`."""
 
     queue: QueueName | None = None
@@ -148,7 +150,7 @@ class WhyReply(msgspec.Struct, gc=False):
     reasons: list[WhyReason]
 
 
-class EditTask(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class EditTask(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Changes to a task that waits; a field that is not given stays."""
 
     priority: Priority | msgspec.UnsetType = msgspec.UNSET
@@ -178,7 +180,7 @@ class DeletedReply(msgspec.Struct, gc=False):
     deleted: bool
 
 
-class BulkFilter(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class BulkFilter(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Which tasks; at least one field must be given."""
 
     queue: QueueName | None = None
@@ -193,7 +195,7 @@ class BulkFilter(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     before: Instant | None = None
 
 
-class Bulk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class Bulk(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One action on all tasks of a filter; `dry_run` counts them and changes nothing."""
 
     action: Literal["retry", "cancel", "kill", "delete"]
@@ -208,7 +210,7 @@ class BulkReply(msgspec.Struct, gc=False):
     changed: int
 
 
-class DeadQuery(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class DeadQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Dead letters of one queue, or of all."""
 
     queue: QueueName | None = None
@@ -236,7 +238,7 @@ class DeadGroups(msgspec.Struct, gc=False):
     complete: bool
 
 
-class CursorQuery(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class CursorQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A page of a listing."""
 
     limit: PageLimit = 100

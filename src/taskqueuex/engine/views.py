@@ -223,5 +223,5 @@ def list_workers(core: Core, call: Call) -> tuple[int, WorkerList]:
         tasks = running.get(name, [])
         last = worker.last_seen_at if worker is not None else max(task.since for task in tasks)
         queues = worker.queues if worker is not None else []
-        views.append(WorkerView(name, None, None, queues, tasks, last, None, False))
+        views.append(WorkerView(name, None, None, queues, tasks, last, None, False, False, None))
     return 200, WorkerList(views)

@@ -12,6 +12,8 @@ from urllib.parse import unquote_to_bytes
 
 from taskqueuex.commands import Command
 from taskqueuex.commands.call import Call
+from taskqueuex.commands.limits import LABEL_BYTES_MAX
+from taskqueuex.commands.table import Target
 from taskqueuex.errors import Invalid, MethodNotAllowed, NotFound
 from taskqueuex.network.decode import BodyReader, read_no_body
 
@@ -58,11 +60,11 @@ class Router:
 
     def __init__(self, commands: Iterable[Command], submit: Mapping[str, Submit]) -> None:
         self._fixed: dict[bytes, _Methods] = {}
-        self._prefixes: dict[bytes, tuple[str, dict[bytes, _Methods]]] = {}
+        self._prefixes: dict[bytes, tuple[Target, dict[bytes, _Methods]]] = {}
         self._hot: dict[bytes, dict[bytes, tuple[Route, str]]] = {name.encode(): {} for name in METHODS}
         for command in commands:
             self._add(Route(command, submit[command.kind]))
-        self._tasks = self._prefixes.get(_TASKS, ("id", {}))[1]
+        self._tasks = self._prefixes.get(_TASKS, ("task", {}))[1]
 
     def _add(self, route: Route) -> None:
         command = route.command
@@ -72,8 +74,7 @@ class Router:
             return
         prefix, _, tail = command.path.partition("{")
         suffix = tail.partition("}")[2]
-        parameter = "queue" if command.target == "queue" else "id"
-        suffixes = self._prefixes.setdefault(prefix.encode(), (parameter, {}))[1]
+        suffixes = self._prefixes.setdefault(prefix.encode(), (command.target, {}))[1]
         suffixes.setdefault(suffix.encode(), {})[method] = route
 
     def resolve(self, method: bytes, path: bytes) -> tuple[Route, str]:
@@ -93,23 +94,23 @@ class Router:
             found = hot.get(path)
             if found is not None:
                 return found
-        route, parameter, value = self._search(method, path)
-        if parameter == "id":
+        route, kind, value = self._search(method, path)
+        if kind in ("task", "workflow"):
             return route, value if _ID(value) else _task_id(value)
-        target = _queue_name(value) if parameter else ""
+        target = _READERS[kind](value)
         if hot is not None:
             if len(hot) >= _HOT_MAX:
                 hot.clear()
             hot[path] = (route, target)
         return route, target
 
-    def _search(self, method: bytes, path: bytes) -> tuple[Route, str, str]:
-        """The route, the name of the path's parameter, and its decoded value."""
+    def _search(self, method: bytes, path: bytes) -> tuple[Route, Target, str]:
+        """The route, what the path's parameter names, and its decoded value."""
         if not path.startswith(b"/"):
             path = _origin_form(path)
         methods = self._fixed.get(path)
         if methods is not None:
-            return _pick(methods, method), "", ""
+            return _pick(methods, method), "none", ""
         cut = path.find(b"/", 4) + 1  # behind /v1/<noun>/
         entry = self._prefixes.get(path[:cut])
         if entry is not None:
@@ -142,10 +143,24 @@ def _percent_decoded(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _queue_name(value: str) -> str:
+def _queue_name(value: str, field: str = "queue") -> str:
     if not _QUEUE(value):
-        raise Invalid.field("queue", "must be 1 to 128 of A-Z a-z 0-9 . _ -")
+        raise Invalid.field(field, "must be 1 to 128 of A-Z a-z 0-9 . _ -")
     return value
+
+
+def _worker_name(value: str) -> str:
+    if len(value.encode()) > LABEL_BYTES_MAX:
+        raise Invalid.field("name", f"must be at most {LABEL_BYTES_MAX} bytes")
+    return value
+
+
+_READERS: Mapping[Target, Callable[[str], str]] = {
+    "none": lambda value: "",
+    "queue": _queue_name,
+    "schedule": lambda value: _queue_name(value, "name"),
+    "worker": _worker_name,
+}
 
 
 def _task_id(value: str) -> str:
