@@ -5,11 +5,12 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Sink
-from taskqueuex.network.config import NetworkConfig
+from taskqueuex.network.config import UNIX, NetworkConfig
 from taskqueuex.network.hub import Hub
 from taskqueuex.network.metrics import NetworkMetrics
 from taskqueuex.network.routes import Router
@@ -43,19 +44,33 @@ class Server:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """(host, port) of every listening socket; the port that was taken where 0 was asked for."""
+        """(host, port) of every listening TCP socket; the port that was taken where 0 was asked for."""
+        return [(name[0], name[1]) for name in self._names() if isinstance(name, tuple)]
+
+    @property
+    def urls(self) -> list[str]:
+        """Where clients find it: `http://HOST:PORT`, or `unix:PATH`."""
         return [
-            (name[0], name[1])
-            for server in self._servers
-            for name in (listening.getsockname() for listening in server.sockets)
+            f"{UNIX}{name}"
+            if isinstance(name, str)
+            else f"http://[{name[0]}]:{name[1]}"
+            if ":" in name[0]
+            else f"http://{name[0]}:{name[1]}"
+            for name in self._names()
         ]
+
+    def _names(self) -> list[Any]:
+        return [listening.getsockname() for server in self._servers for listening in server.sockets]
 
     async def start(self) -> None:
         """Begins to accept; raises OSError where an address cannot be had, and then holds none."""
         self._loop = asyncio.get_running_loop()
         try:
-            for host, port in self._config.addresses():
-                await self._listen(host, port)
+            for address in self._config.addresses():
+                if isinstance(address, Path):
+                    await self._accept(_unix_socket(address))
+                else:
+                    await self._listen(*address)
         except BaseException:
             self.stop_accepting()
             raise
@@ -65,15 +80,18 @@ class Server:
         assert self._loop is not None
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
-            listening = _listening_socket(family, address)
-            try:
-                server = await self._loop.create_server(
-                    lambda: Session(self._hub), sock=listening, backlog=self._config.backlog
-                )
-            except BaseException:
-                listening.close()
-                raise
-            self._servers.append(server)
+            await self._accept(_listening_socket(family, address))
+
+    async def _accept(self, listening: socket.socket) -> None:
+        assert self._loop is not None
+        try:
+            server = await self._loop.create_server(
+                lambda: Session(self._hub), sock=listening, backlog=self._config.backlog
+            )
+        except BaseException:
+            listening.close()
+            raise
+        self._servers.append(server)
 
     def _on_tick(self) -> None:
         assert self._loop is not None
@@ -139,6 +157,28 @@ def _listening_socket(family: int, address: Any) -> socket.socket:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.setblocking(False)
         listening.bind(address)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    """A bound socket for this user alone. One that a process left behind when it was killed is replaced."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        except OSError:
+            pass  # bind says what is wrong, if anything is
+        else:
+            raise OSError(f"another process listens on {path}")
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.setblocking(False)
+        listening.bind(str(path))
+        path.chmod(0o600)
     except BaseException:
         listening.close()
         raise

@@ -15,6 +15,7 @@ from typing import Any
 
 import uvloop
 
+from taskqueuex.clock import Clock, SystemClock
 from taskqueuex.commands import COMMANDS
 from taskqueuex.commands.call import Call, Sink
 from taskqueuex.errors import Draining, StorageUnavailable
@@ -23,7 +24,7 @@ from taskqueuex.node.config import NodeConfig
 from taskqueuex.node.service import Service
 from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError, memory_storage
-from taskqueuex.storage.directory import DataDirectory
+from taskqueuex.storage.directory import MEMORY, DataDirectory, MemoryDirectory
 from taskqueuex.storage.priority import lower_background_threads
 from taskqueuex.telemetry import LoopLag, configure
 from taskqueuex.writer import IdempotencyKeys, Tiers, Writer, WriterConfig, open_engine
@@ -43,10 +44,10 @@ _DISK_FULL_RECHECK_S = 1.0
 class Node:
     """A server in this process: composes storage, engine, writer and network."""
 
-    def __init__(self, config: NodeConfig) -> None:
-        self.state = NodeState(config)
+    def __init__(self, config: NodeConfig, clock: Clock | None = None) -> None:
+        self.state = NodeState(config, clock or SystemClock())
         self.failure: str | None = None  # why the process must exit
-        self.directory: DataDirectory | None = None
+        self.directory: DataDirectory | MemoryDirectory | None = None
         self._failed_at_us: deque[int] = deque(maxlen=FAILURES_MAX)
         self.service = Service(self.state, self._spawn, self.request_stop)
         self._stopping = asyncio.Event()
@@ -60,7 +61,8 @@ class Node:
 
     async def start(self) -> None:
         """Opens the store and listens. Raises StorageError, OSError."""
-        self.directory = DataDirectory(Path(self.state.config.storage.data))
+        data = self.state.config.storage.data
+        self.directory = MemoryDirectory() if data == MEMORY else DataDirectory(Path(data))
         try:
             self._open()
             await self.server.start()
@@ -71,11 +73,6 @@ class Node:
         self._lag = LoopLag(asyncio.get_running_loop(), 0.1, self.state.lag_us)
         self._lag.start()
         self._spawn(self._every_second())
-        gc.collect()
-        gc.freeze()
-        # Nearly everything made per task is freed by its count alone; a full collection finds nothing
-        # and stops the loop for tens of milliseconds, so it is made rare.
-        gc.set_threshold(100_000, 50, 100)
 
     def _open(self) -> None:
         assert self.directory is not None
@@ -130,11 +127,14 @@ class Node:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request_stop)
         await self.start()
-        for host, port in self.server.addresses:
-            _log.info(
-                "serving", extra={"url": f"http://{host}:{port}", "data": self.state.config.storage.data}
-            )
-        await self._stopping.wait()
+        gc.collect()
+        gc.freeze()
+        # Nearly everything made per task is freed by its count alone; a full collection finds nothing
+        # and stops the loop for tens of milliseconds, so it is made rare.
+        gc.set_threshold(100_000, 50, 100)
+        for url in self.server.urls:
+            _log.info("serving", extra={"url": url, "data": self.state.config.storage.data})
+        await self.stopping()
         _log.info("stopping")
         await self.stop()
         if self.failure is not None:
@@ -146,6 +146,15 @@ class Node:
     def request_stop(self) -> None:
         """Asks serve to end."""
         self._stopping.set()
+
+    async def stopping(self) -> None:
+        """Returns when `request_stop` was called."""
+        await self._stopping.wait()
+
+    def poke(self) -> None:
+        """Makes a turn happen soon: the clock may have been turned by hand."""
+        if self.state.writer is not None:
+            self.state.writer.poke()
 
     # Calls
 

@@ -1,6 +1,6 @@
 """What the parts of a node share: its collaborators, and how it stands."""
 
-from taskqueuex.clock import SystemClock
+from taskqueuex.clock import Clock
 from taskqueuex.network import NetworkMetrics
 from taskqueuex.node.config import NodeConfig
 from taskqueuex.telemetry import Histogram
@@ -12,9 +12,9 @@ __all__ = ["NodeState"]
 class NodeState:
     """Set by the node, read by what answers for it."""
 
-    def __init__(self, config: NodeConfig) -> None:
+    def __init__(self, config: NodeConfig, clock: Clock) -> None:
         self.config = config
-        self.clock = SystemClock()
+        self.clock = clock
         self.started_at = self.clock.now_ms()
         self.network_metrics = NetworkMetrics()
         self.writer_metrics = WriterMetrics()

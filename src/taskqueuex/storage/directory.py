@@ -12,12 +12,15 @@ import os
 from pathlib import Path
 
 from taskqueuex.storage.keyvalue import KeyValueStorage
+from taskqueuex.storage.memory import memory_storage
 from taskqueuex.storage.protocol import StorageError
 from taskqueuex.storage.rocks import open_rocks
 
-__all__ = ["FORMAT", "DataDirectory"]
+__all__ = ["FORMAT", "MEMORY", "DataDirectory", "MemoryDirectory"]
 
 FORMAT = 1
+MEMORY = ":memory:"
+"""The name of no directory: everything is kept in memory."""
 
 
 class DataDirectory:
@@ -104,6 +107,31 @@ class DataDirectory:
     def close(self) -> None:
         """Lets go of the directory."""
         os.close(self._lock)
+
+
+class MemoryDirectory:
+    """Stands where a data directory would, for a server whose store is gone when it ends: for tests."""
+
+    def __init__(self) -> None:
+        self._storage = memory_storage()
+
+    def open(self, preset: str = "default", cache_mb: int | None = None) -> KeyValueStorage:
+        """The same store each time, so that a server that recovers finds what it had."""
+        return self._storage
+
+    def watermark(self) -> int:
+        """There is nothing to compare with."""
+        return 0
+
+    def set_watermark(self, sequence: int) -> None:
+        """Nothing outlives the store."""
+
+    def free_bytes(self) -> int:
+        """Memory is bounded elsewhere."""
+        return 1 << 62
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _write_synced(file: Path, text: str) -> None:
