@@ -66,7 +66,10 @@ class Dequeue(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
 
 
 class WorkerInfo(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
-    """A worker about itself. `quiet`: it takes no tasks; `bye`: it has ended, and is listed no more."""
+    """A worker about itself; what is left out stays as it was said before.
+
+    `quiet`: whether it takes no tasks; `bye`: it has ended, and is listed no more.
+    """
 
     name: EntryName
     host: Label | None = None
@@ -75,7 +78,7 @@ class WorkerInfo(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True,
     started_at: Instant | None = None
     queues: Annotated[list[QueueName], msgspec.Meta(max_length=256)] | None = None
     concurrency: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
-    quiet: bool = False
+    quiet: bool | None = None
     bye: bool = False
 
 
