@@ -1,5 +1,6 @@
 """From a method and a path to a row of the table."""
 
+import re
 from urllib.parse import quote
 
 import pytest
@@ -18,8 +19,15 @@ def router():
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
 def test_every_row_is_found_with_its_target(router, command):
-    target = {"queue": "a.b_c-D9", "task": ID, "workflow": ID, "none": ""}[command.target]
-    path = command.path.replace("{queue}", target).replace("{id}", target).encode()
+    target = {
+        "queue": "a.b_c-D9",
+        "task": ID,
+        "workflow": ID,
+        "schedule": "s.1",
+        "worker": "w 1",
+        "none": "",
+    }[command.target]
+    path = re.sub(r"\{.*?\}", quote(target), command.path).encode()
     for _ in range(2):  # the second time from the cache
         route, found = router.resolve(command.method.encode(), path)
         assert (route.command, found) == (command, target)

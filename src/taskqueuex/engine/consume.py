@@ -21,6 +21,7 @@ from taskqueuex.commands.consume import (
     ReleaseTask,
     SettledReply,
     SettleReply,
+    WorkerControl,
 )
 from taskqueuex.commands.limits import REPLY_BYTES_MAX
 from taskqueuex.commands.problem import problem_of
@@ -55,7 +56,7 @@ _RAW_SETTLED = [msgspec.Raw(msgspec.json.encode(reply)) for reply in _SETTLED]
 class Taking:
     """What a dequeue asks for, and what it has got so far."""
 
-    __slots__ = ("lease_ms", "names", "room", "tasks", "want", "weights", "worker")
+    __slots__ = ("control", "lease_ms", "names", "room", "tasks", "want", "weights", "worker")
 
     def __init__(
         self, names: list[str], weights: list[int] | None, want: int, lease_ms: int, worker: str
@@ -66,6 +67,7 @@ class Taking:
         self.lease_ms = lease_ms  # 0: the task's or the queue's
         self.worker = worker
         self.tasks: list[LeasedTask] = []
+        self.control: WorkerControl | None = None  # where there is something to tell the worker
         self.room = REPLY_BYTES_MAX - 4_096
 
     @classmethod
@@ -79,6 +81,11 @@ class Taking:
 
 def take(core: Core, taking: Taking) -> None:
     """Leases what is there, up to what is asked for; raises Need when nothing could be taken yet."""
+    if core.controlled and (worker := core.controlled.get(taking.worker)) is not None:
+        taking.control = worker.control()
+        if worker.rests:
+            note_worker(core, taking.worker, taking.names)
+            return
     queues = [queue for name in taking.names if (queue := core.queues.get(name)) is not None]
     for queue in queues:
         core.touch(queue)
@@ -536,6 +543,9 @@ def heartbeat(core: Core, task_id: bytes, body: HeartbeatTask) -> HeartbeatReply
         heapq.heappush(core.lease_alarms, (lease.expires_at, task_id, lease.attempt))
     if lease.worker:
         note_worker(core, lease.worker, None)
+        if core.controlled and (worker := core.controlled.get(lease.worker)) is not None:
+            quiet = bool(worker.wanted_quiet)
+            return HeartbeatReply(lease.expires_at, lease.cancel_requested, quiet, worker.stop)
     return HeartbeatReply(lease.expires_at, lease.cancel_requested)
 
 

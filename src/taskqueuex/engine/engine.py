@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from taskqueuex.commands.call import Call
-from taskqueuex.commands.consume import Dequeue, DequeueReply, SettleReply
+from taskqueuex.commands.consume import Dequeue, SettleReply
 from taskqueuex.commands.tasks import WaitQuery
 from taskqueuex.engine import (
     consume,
@@ -33,8 +33,9 @@ from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.groups import Group
 from taskqueuex.engine.jobs import Job, read_landed, read_replaced, run_jobs, take_job
 from taskqueuex.engine.timers import on_ended_rows, run_alarms, set_alarms
-from taskqueuex.engine.waiters import Released, Waiter, Waiters
+from taskqueuex.engine.waiters import Released, Waiter, Waiters, reply_with
 from taskqueuex.engine.window import Window
+from taskqueuex.engine.workers import ask, hear, list_workers, settle_control
 from taskqueuex.errors import NotFound
 from taskqueuex.model.ids import parse_id, unpack_id
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
@@ -115,7 +116,10 @@ class Engine:
             "pause_queue": queues.pause_queue,
             "resume_queue": queues.resume_queue,
             "purge_queue": queues.purge_queue,
-            "list_workers": views.list_workers,
+            "list_workers": list_workers,
+            "quiet_worker": self._ask_worker,
+            "resume_worker": self._ask_worker,
+            "stop_worker": self._ask_worker,
         }
 
     # The turn
@@ -149,7 +153,7 @@ class Engine:
                 self._settle_ended(released)
             else:
                 core.woken.clear()
-        self.waiters.expire(core.now_ms, released)
+        self.waiters.expire(core, released)
         for call in core.again:
             released.append((call, 0, None, LEVEL_DURABLE))
         core.again = []
@@ -330,13 +334,22 @@ class Engine:
         self, core: Core, call: Call, taking: Taking, wait_ms: int, prefix: SettleReply | None
     ) -> Applied:
         consume.take(core, taking)
-        if not taking.tasks and wait_ms:
+        if not taking.tasks and wait_ms and not self._has_news(taking):
             self.waiters.add(Waiter(call, core.now_ms + wait_ms, taking, prefix))
             return WAITS
-        if prefix is not None:
-            prefix.tasks = taking.tasks
-            return 200, prefix
-        return 200, DequeueReply(taking.tasks)
+        return 200, reply_with(core, call, taking, prefix)
+
+    def _has_news(self, taking: Taking) -> bool:
+        """Whether an empty poll is answered at once, since its worker is asked for something new.
+
+        A worker that rests and knows it may wait, but in no line: others stand behind it there.
+        """
+        if taking.control is None:
+            return False
+        worker = self.core.controlled[taking.worker]
+        if worker.rests:
+            taking.names = []
+        return worker.news
 
     def _settle(self, core: Core, call: Call) -> Applied:
         body = call.body
@@ -344,16 +357,28 @@ class Engine:
         if prefix is None:
             prefix = call.settled = consume.settle_items(core, call)
             self._settle_ended_now()
+            if body.worker is not None:
+                hear(core, body.worker)
         if body.dequeue is None:
+            if body.worker is not None:
+                prefix.control = settle_control(core, body)
             return 200, prefix
         wait_ms = body.dequeue.wait_ms
         if body.wait != "always" and (body.ack or body.fail or body.release or body.heartbeat):
             wait_ms = 0
-        return self._take(core, call, Taking.of(body.dequeue), wait_ms, prefix)
+        taking = Taking.of(body.dequeue)
+        if body.worker is not None and not taking.worker:
+            taking.worker = body.worker.name
+        return self._take(core, call, taking, wait_ms, prefix)
 
     def _settle_ended_now(self) -> None:
         """A settle's dequeue sees the effect of its items: children that they released."""
         self._settle_ended(self.core.answers)
+
+    def _ask_worker(self, core: Core, call: Call) -> Applied:
+        answer = ask(core, call)
+        self.waiters.on_control(core, call.target, core.answers)
+        return answer
 
     def _get_task(self, core: Core, call: Call) -> Applied:
         reply = views.get_task(core, call)

@@ -77,6 +77,8 @@ class Memory:
         self.awaited: dict[ReadRequest, list[Job]] = {}  # the others, by what they wait for
         self.waiting_on_reads: dict[int, list[str]] = {}  # read -> queues to wake with its answer
         self.workers: dict[str, Worker] = {}
+        self.controlled: dict[str, Worker] = {}  # those that there is something to tell
+        self.workers_swept_at = 0
         self.children: dict[bytes, list[bytes]] = {}  # as read, for this turn
         self.answers: list[tuple[Call, int, Any, int]] = []  # to calls that were not answered at once
         self.again: list[Call] = []  # calls to apply anew in the next turn

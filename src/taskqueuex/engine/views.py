@@ -2,13 +2,11 @@
 
 import msgspec
 
-from taskqueuex.commands.admin import RunningTask, WorkerList, WorkerView
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.tasks import HistoryEvent, TaskError, TaskView, WhyReason, WhyReply
-from taskqueuex.engine.core import LEVEL_DURABLE, Core, Partition, Task
+from taskqueuex.engine.core import Core, Partition, Task
 from taskqueuex.engine.disciplines import order_key
 from taskqueuex.engine.steer import visible
-from taskqueuex.engine.workers import SEEN_MS
 from taskqueuex.model.ids import format_id, parse_id
 from taskqueuex.model.states import (
     BLOCKED,
@@ -21,7 +19,7 @@ from taskqueuex.model.states import (
 )
 from taskqueuex.model.task import EDGE_RUN, LeaseRecord, TaskRecord, TaskStatus
 
-__all__ = ["get_task", "list_workers", "task_history", "task_view", "task_why"]
+__all__ = ["get_task", "task_history", "task_view", "task_why"]
 
 _NULL = msgspec.Raw(b"null")
 CHILDREN_SHOWN = 1_000
@@ -201,27 +199,3 @@ def _ahead(core: Core, partition: Partition, task: Task) -> tuple[int, bool]:
     if not window.is_hot(key):
         return window.hot_count, False
     return sum(1 for each in window.peek(window.hot_count) if each < key), group is None
-
-
-def list_workers(core: Core, call: Call) -> tuple[int, WorkerList]:
-    """GET /v1/workers."""
-    core.level = LEVEL_DURABLE
-    running: dict[str, list[RunningTask]] = {}
-    for task_id, lease in core.leases.items():
-        if lease.worker:
-            task = core.tasks.get(task_id)
-            name = task.record.name if task is not None else ""
-            running.setdefault(lease.worker, []).append(
-                RunningTask(format_id(task_id), name, lease.leased_at)
-            )
-    seen = core.now_ms - SEEN_MS
-    for name in [n for n, worker in core.workers.items() if worker.last_seen_at < seen and n not in running]:
-        del core.workers[name]
-    views = []
-    for name in sorted(running.keys() | core.workers.keys()):
-        worker = core.workers.get(name)
-        tasks = running.get(name, [])
-        last = worker.last_seen_at if worker is not None else max(task.since for task in tasks)
-        queues = worker.queues if worker is not None else []
-        views.append(WorkerView(name, None, None, queues, tasks, last, None, False, False, None))
-    return 200, WorkerList(views)

@@ -12,8 +12,9 @@ from taskqueuex.commands.call import Call
 from taskqueuex.commands.consume import DequeueReply, SettleReply
 from taskqueuex.engine.consume import Taking, take
 from taskqueuex.engine.core import Core, Need, Task
+from taskqueuex.engine.workers import settle_control, tell
 
-__all__ = ["Released", "Waiter", "Waiters"]
+__all__ = ["Released", "Waiter", "Waiters", "reply_with"]
 
 Released = tuple[Call, int, Any, int]  # the call, its status, its body, the level it is released at
 
@@ -38,12 +39,24 @@ class Waiter:
         self.task_id = task_id  # of a wait for an end
         self.done = False
 
-    def reply(self, taking: Taking) -> DequeueReply | SettleReply:
+    def reply(self, core: Core, taking: Taking) -> DequeueReply | SettleReply:
         """The answer with what was taken."""
-        if self.prefix is not None:
-            self.prefix.tasks = taking.tasks
-            return self.prefix
-        return DequeueReply(taking.tasks)
+        return reply_with(core, self.call, taking, self.prefix)
+
+
+def reply_with(
+    core: Core, call: Call, taking: Taking, prefix: SettleReply | None
+) -> DequeueReply | SettleReply:
+    """The answer to a dequeue, or to the settle that it is part of, with what there is to tell its worker."""
+    if prefix is not None:
+        prefix.tasks = taking.tasks
+        prefix.control = settle_control(core, call.body)
+        return prefix
+    if taking.control is not None:
+        worker = core.controlled.get(taking.worker)
+        if worker is not None:
+            return DequeueReply(taking.tasks, tell(core, worker))
+    return DequeueReply(taking.tasks)
 
 
 class Waiters:
@@ -131,21 +144,36 @@ class Waiters:
         if not taking.tasks:
             return False
         self._finish(waiter)
-        released.append((waiter.call, 200, waiter.reply(taking), core.level))
+        released.append((waiter.call, 200, waiter.reply(core, taking), core.level))
         return True
 
-    def expire(self, now_ms: int, released: list[Released]) -> None:
+    def expire(self, core: Core, released: list[Released]) -> None:
         """Answers those whose time is up."""
+        now_ms = core.now_ms
         while self.deadlines and (self.deadlines[0][0] <= now_ms or self.deadlines[0][2].done):
             _, _, waiter = heapq.heappop(self.deadlines)
             if waiter.done:
                 continue
             self._finish(waiter)
             if waiter.taking is not None:
-                body: Any = waiter.prefix or DequeueReply([])
-                released.append((waiter.call, 200, body, 2))
+                self._answer_empty(core, waiter, released)
             else:
                 released.append((waiter.call, 0, waiter.task_id, 2))  # status 0: apply the call again
+
+    def _answer_empty(self, core: Core, waiter: Waiter, released: list[Released]) -> None:
+        assert waiter.taking is not None
+        waiter.taking.tasks = []
+        if core.controlled and waiter.taking.worker in core.controlled:
+            waiter.taking.control = core.controlled[waiter.taking.worker].control()
+        released.append((waiter.call, 200, waiter.reply(core, waiter.taking), 2))
+
+    def on_control(self, core: Core, worker: str, released: list[Released]) -> None:
+        """Something is asked of a worker: its polls are answered at once, to tell it."""
+        waiting = [waiter for line in self.by_sink.values() for waiter in line]
+        for waiter in waiting:
+            if waiter.taking is not None and waiter.taking.worker == worker:
+                self._finish(waiter)
+                self._answer_empty(core, waiter, released)
 
     def hurry(self) -> None:
         """Makes every wait be over with the next turn: the server is going to stop."""

@@ -183,6 +183,9 @@ def check_settle(settle: consume.Settle, size: int) -> None:
         check_heartbeat(beat, size, f"heartbeat[{index}].", 3)
     if settle.dequeue is not None:
         check_dequeue(settle.dequeue, size, "dequeue.")
+    if settle.worker is not None and size > LABEL_BYTES_MAX:
+        for field in ("name", "host", "version"):
+            _check_label(getattr(settle.worker, field), f"worker.{field}")
 
 
 def check_edit(edit: tasks.EditTask, size: int) -> None:
