@@ -22,6 +22,7 @@ from taskqueuex.engine import (
     produce,
     queues,
     resort,
+    schedules,
     staging,
     steer,
     sweeps,
@@ -52,6 +53,7 @@ from taskqueuex.model.reads import (
     ReadWorkflow,
 )
 from taskqueuex.model.rows import Batch, StoredTask
+from taskqueuex.model.schedule import ScheduleRecord, ScheduleState
 from taskqueuex.model.states import COMPLETED, STATE_NAMES
 from taskqueuex.model.task import LeaseRecord
 
@@ -116,6 +118,13 @@ class Engine:
             "pause_queue": queues.pause_queue,
             "resume_queue": queues.resume_queue,
             "purge_queue": queues.purge_queue,
+            "put_schedule": schedules.put_schedule,
+            "get_schedule": schedules.get_schedule,
+            "list_schedules": schedules.list_schedules,
+            "delete_schedule": schedules.delete_schedule,
+            "pause_schedule": schedules.pause_schedule,
+            "resume_schedule": schedules.resume_schedule,
+            "trigger_schedule": schedules.trigger_schedule,
             "list_workers": list_workers,
             "quiet_worker": self._ask_worker,
             "resume_worker": self._ask_worker,
@@ -144,6 +153,8 @@ class Engine:
         core = self.core
         released = core.answers  # so that whoever was answered is known, should this turn fail
         run_alarms(core)
+        if core.agenda and core.agenda[0][0] <= core.now_ms:
+            schedules.run_schedules(core)
         self._settle_ended(released)
         self.more = run_jobs(core, _STEPS, STEPS_A_TURN) if core.jobs else 0
         self._settle_ended(released)
@@ -422,7 +433,7 @@ class Engine:
     def next_alarm_ms(self) -> int | None:
         """When the next turn is due if nobody calls, Unix milliseconds."""
         core = self.core
-        times = [heap[0][0] for heap in (core.alarms, core.lease_alarms) if heap]
+        times = [heap[0][0] for heap in (core.alarms, core.lease_alarms, core.agenda) if heap]
         deadline = self.waiters.next_deadline()
         if deadline is not None:
             times.append(deadline)
@@ -437,8 +448,9 @@ class Engine:
         rows: Iterable[tuple[QueueRecord, list[tuple[Place, PartitionRecord | None]]]],
         leases: Iterable[tuple[bytes, LeaseRecord, Place]],
         jobs: Iterable[tuple[bytes, JobRecord]],
+        schedule_rows: list[tuple[ScheduleRecord, ScheduleState | None]],
     ) -> None:
-        """Takes what storage has: queues and partitions, leases, jobs. Windows fill on first use."""
+        """Takes what storage has: queues, partitions, leases, jobs, schedules. Windows fill on first use."""
         core = self.core
         core.now_ms = max(core.now_ms, now_ms)
         core.next_number = next_number
@@ -454,6 +466,7 @@ class Engine:
                 core.staged[job_id] = (int.from_bytes(job.subject, "big"), job.cursor, job.until)
                 core.ids.observe(job.until)
             take_job(core, Job(job_id, job))
+        schedules.restore_schedules(core, schedule_rows)
         for partition in core.partitions.values():
             if partition.regroup:
                 resort.regroup_again(core, partition)

@@ -21,6 +21,7 @@ from taskqueuex.engine.job import Job
 from taskqueuex.engine.metrics import EngineMetrics
 from taskqueuex.engine.need import Need
 from taskqueuex.engine.partition import LEVEL_DURABLE, LEVEL_MEMORY, Partition, Queue, Task
+from taskqueuex.engine.schedule import Schedule
 from taskqueuex.engine.worker import Worker
 from taskqueuex.errors import NotFound
 from taskqueuex.model.ids import IdGenerator, format_id
@@ -79,6 +80,9 @@ class Memory:
         self.workers: dict[str, Worker] = {}
         self.controlled: dict[str, Worker] = {}  # those that there is something to tell
         self.workers_swept_at = 0
+        self.schedules: dict[str, Schedule] = {}
+        self.schedule_bytes = 0  # of their tasks
+        self.agenda: list[tuple[int, str]] = []  # heap of (when to look, name of a schedule)
         self.children: dict[bytes, list[bytes]] = {}  # as read, for this turn
         self.answers: list[tuple[Call, int, Any, int]] = []  # to calls that were not answered at once
         self.again: list[Call] = []  # calls to apply anew in the next turn

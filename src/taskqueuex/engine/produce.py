@@ -39,7 +39,7 @@ from taskqueuex.model.states import (
 )
 from taskqueuex.model.task import EDGE_CANCEL, EDGE_HOLD, EDGE_RUN, TaskRecord, TaskStatus
 
-__all__ = ["create_workflow", "enqueue", "enqueue_batch"]
+__all__ = ["create_workflow", "enqueue", "enqueue_batch", "place"]
 
 _POLICIES = {"cancel": EDGE_CANCEL, "run": EDGE_RUN, "hold": EDGE_HOLD}
 _EDITABLE_STATES = (SCHEDULED, READY)
@@ -63,10 +63,14 @@ class Plan:
 
 def enqueue(core: Core, call: Call) -> tuple[int, Any]:
     """POST /v1/queues/{queue}/tasks."""
-    spec: EnqueueTask = call.body
-    queue = core.queues.get(call.target)
+    return place(core, call.target, call.body)
+
+
+def place(core: Core, queue_name: str, spec: EnqueueTask) -> tuple[int, EnqueueReply]:
+    """Puts one task into a queue, which comes into being with it. Raises Need, or why it is refused."""
+    queue = core.queues.get(queue_name)
     if queue is None:
-        queue = _new_queue(core, call.target, spec)
+        queue = _new_queue(core, queue_name, spec)
     else:
         core.touch(queue)
     plan = _plan(core, queue, spec, "")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from taskqueuex.commands import consume, produce, tasks
+from taskqueuex.commands import consume, produce, schedules, tasks
 from taskqueuex.commands.limits import (
     LABEL_BYTES_MAX,
     META_BYTES_MAX,
@@ -86,7 +86,7 @@ def _check_pairs(task: produce.EnqueueTask, prefix: str) -> None:
         raise _exclusive("ttl_ms", "expires_at", prefix)
 
 
-def _check_sizes(task: produce.EnqueueTask, prefix: str, base: int) -> None:
+def _check_sizes(task: produce.TaskFields, prefix: str, base: int) -> None:
     payload = task.payload
     if len(payload) >= DEEP_BYTES:
         _check_value(payload, prefix + "payload", base)
@@ -188,6 +188,15 @@ def check_settle(settle: consume.Settle, size: int) -> None:
             _check_label(getattr(settle.worker, field), f"worker.{field}")
 
 
+def check_schedule(schedule: schedules.PutSchedule, size: int) -> None:
+    """One of `cron` and `every_ms`, and the task."""
+    if (schedule.cron is None) == (schedule.every_ms is None):
+        message = "exactly one of cron and every_ms must be given"
+        errors = (FieldError("cron", message), FieldError("every_ms", message))
+        raise Invalid(f"cron: {message}", errors=errors)
+    _check_sizes(schedule.task, "task.", 2)
+
+
 def check_edit(edit: tasks.EditTask, size: int) -> None:
     """The payload."""
     if size >= DEEP_BYTES:
@@ -220,6 +229,7 @@ CHECKS: Mapping[Any, Check] = {
     consume.FailTask: check_fail,
     consume.HeartbeatTask: check_heartbeat,
     consume.Settle: check_settle,
+    schedules.PutSchedule: check_schedule,
     tasks.EditTask: check_edit,
     tasks.Bulk: check_bulk,
 }

@@ -105,6 +105,7 @@ def check_storage(storage: Storage, tier: int = DURABLE, system: Storage | None 
             _check_partition(storage, partition, jobs, report)
         _check_edges(storage, partitions, jobs, report)
         _check_workflows(system, partitions, report)
+        _check_schedules(system, report)
     except CorruptRecord as error:
         report.add(f"a record cannot be read: {error}")
     return report
@@ -355,6 +356,17 @@ def _check_leases(storage: Storage, partition: _Partition, report: CheckReport) 
             report.add(f"{partition.name}: a lease of {format_id(task_id)}, which does not exist")
         elif task.status is not None and task.status.attempt > lease.attempt:
             report.add(f"{partition.name}: the lease of {format_id(task_id)} is older than its attempt")
+
+
+def _check_schedules(storage: Storage, report: CheckReport) -> None:
+    for record, state in storage.load_schedules():
+        report.records += 1
+        if (record.cron is None) == (record.every_ms is None):
+            report.add(f"schedule {record.name!r} has not exactly one of cron and every_ms")
+        if state is None:
+            report.add(f"schedule {record.name!r} does not say how far it is, and would never fire")
+        elif record.every_ms and state.next_at % record.every_ms:
+            report.add(f"schedule {record.name!r} is due at {state.next_at}, between its occurrences")
 
 
 def _check_unique(storage: Storage, partition: _Partition, report: CheckReport) -> None:

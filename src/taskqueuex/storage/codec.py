@@ -12,6 +12,7 @@ import msgspec
 
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.queue import PartitionRecord, QueueRecord
+from taskqueuex.model.schedule import ScheduleRecord, ScheduleState
 from taskqueuex.model.task import DependencyRecord, GroupRecord, LeaseRecord, TaskRecord, TaskStatus
 from taskqueuex.storage.protocol import StorageError
 
@@ -22,6 +23,8 @@ __all__ = [
     "LEASE",
     "PARTITION",
     "QUEUE",
+    "SCHEDULE",
+    "SCHEDULE_STATE",
     "STATUS",
     "TASK",
     "WORKFLOW",
@@ -71,4 +74,6 @@ QUEUE: Codec[QueueRecord] = Codec(QueueRecord)
 PARTITION: Codec[PartitionRecord] = Codec(PartitionRecord)
 JOB: Codec[JobRecord] = Codec(JobRecord)
 WORKFLOW: Codec[WorkflowRecord] = Codec(WorkflowRecord)
+SCHEDULE: Codec[ScheduleRecord] = Codec(ScheduleRecord)
+SCHEDULE_STATE: Codec[ScheduleState] = Codec(ScheduleState)
 ANY: Codec[Any] = Codec(object)

@@ -9,7 +9,7 @@
             slot Q 255 name hash id                        (the name index)
     other   slot 'u' Q hash | slot 'c' parent child | slot 'r' Q G hash | slot 'p' Q
             and under slot 0xffff: 'q' name, 'j' job, 'w' workflow, 'x' workflow task,
-            'i' segment hash, 'm' name, 't' tier at
+            'i' segment hash, 'm' name, 't' tier at, 's' schedule, 'f' schedule (how far it is)
 
 slot u16, Q (queue number) u32, G (generation) u32, rank, due and forget_at u64, all big-endian, so
 that bytes sort as numbers do. Every key begins with its slot: a slot can be handed over whole.
@@ -27,6 +27,7 @@ from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.place import Place
 from taskqueuex.model.queue import PartitionRecord, QueueRecord
 from taskqueuex.model.rows import DUE, Batch, EndedRow, Index, StoredTask
+from taskqueuex.model.schedule import ScheduleRecord, ScheduleState
 from taskqueuex.model.task import DependencyRecord, GroupRecord, LeaseRecord, TaskRecord, TaskStatus
 from taskqueuex.storage import codec
 
@@ -217,6 +218,16 @@ class KeyValueBatch:
     def delete_workflow_task(self, workflow: bytes, task_id: bytes) -> None:
         self._delete(FAMILY_OTHER, _SYSTEM + b"x" + workflow + task_id)
 
+    def put_schedule(self, record: ScheduleRecord) -> None:
+        self._put(FAMILY_OTHER, _SYSTEM + b"s" + record.name.encode(), codec.SCHEDULE.encode(record))
+
+    def put_schedule_state(self, name: str, state: ScheduleState) -> None:
+        self._put(FAMILY_OTHER, _SYSTEM + b"f" + name.encode(), codec.SCHEDULE_STATE.encode(state))
+
+    def delete_schedule(self, name: str) -> None:
+        self._delete(FAMILY_OTHER, _SYSTEM + b"s" + name.encode())
+        self._delete(FAMILY_OTHER, _SYSTEM + b"f" + name.encode())
+
     def put_idempotent(self, segment: int, key_hash: bytes, value: bytes) -> None:
         self._put(FAMILY_OTHER, _segment_prefix(segment) + key_hash, value)
 
@@ -319,6 +330,16 @@ class KeyValueStorage:
 
     def load_jobs(self) -> list[tuple[bytes, JobRecord]]:
         return [(key, codec.JOB.decode(value)) for key, value in self._system(b"j")]
+
+    def load_schedules(self) -> list[tuple[ScheduleRecord, ScheduleState | None]]:
+        states = dict(self._system(b"f"))
+        return [
+            (
+                codec.SCHEDULE.decode(value),
+                codec.SCHEDULE_STATE.decode(states[name]) if name in states else None,
+            )
+            for name, value in self._system(b"s")
+        ]
 
     def get_tasks(self, ids: Iterable[bytes], *, leases: bool = False) -> dict[bytes, StoredTask]:
         wanted = list(ids)

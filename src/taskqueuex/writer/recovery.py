@@ -32,5 +32,6 @@ def open_engine(
             leases += [(task_id, lease, place) for task_id, lease in store.load_leases(place)]
         rows.append((record, places))
     next_number = int(tiers.durable.get_meta("next_number") or b"1")
-    engine.restore(now_ms, next_number, rows, leases, tiers.durable.load_jobs())
+    store = tiers.durable
+    engine.restore(now_ms, next_number, rows, leases, store.load_jobs(), store.load_schedules())
     return engine
