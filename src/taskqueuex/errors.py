@@ -8,7 +8,10 @@ from typing import ClassVar, Literal
 
 __all__ = [
     "BadRequest",
+    "CallTimeout",
+    "ClientError",
     "Conflict",
+    "ConnectionFailed",
     "Cycle",
     "Draining",
     "FieldError",
@@ -24,11 +27,13 @@ __all__ = [
     "NotFound",
     "Overloaded",
     "PayloadTooLarge",
+    "ProtocolError",
     "QueueFull",
     "RateLimited",
     "RequestTimeout",
     "StorageUnavailable",
     "TaskQueueError",
+    "UnexpectedStatus",
     "UnsupportedMediaType",
     "UriTooLong",
 ]
@@ -168,3 +173,44 @@ class StorageUnavailable(TaskQueueError):
 
 class Draining(TaskQueueError):
     status, code, title = 503, "draining", "The server is shutting down"
+
+
+class ClientError(TaskQueueError):
+    """No answer of the server: what the client itself finds. It has no HTTP status."""
+
+    status, code, title = 0, "client_error", "The call failed in the client"
+
+
+class ConnectionFailed(ClientError):
+    """There was no answer. `outcome` is `not_applied` where nothing of the request was sent."""
+
+    code, title = "connection_failed", "No answer from the server"
+
+
+class CallTimeout(ClientError):
+    """The time of the call was over before an answer came."""
+
+    code, title = "call_timeout", "The call took too long"
+
+
+class ProtocolError(ClientError):
+    """What answered does not speak the protocol of the server, or not well."""
+
+    code, title = "protocol_error", "The answer is not the server's"
+
+
+class UnexpectedStatus(ClientError):
+    """An answer that is none of the API's, as of a proxy on the way. `answered` is its HTTP status."""
+
+    code, title = "unexpected_status", "The answer is not one of the API's"
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        answered: int = 0,
+        outcome: Outcome = "unknown",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(detail, outcome=outcome, retry_after_s=retry_after_s)
+        self.answered = answered

@@ -1,0 +1,785 @@
+"""The methods of `Client`: one for every row of the command table.
+
+Written by scripts/generate_client.py from the command table; do not edit.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar, overload
+
+from msgspec import UNSET, UnsetType
+
+from taskqueuex.client import requests
+from taskqueuex.client.paging import pages
+from taskqueuex.client.request import Request
+from taskqueuex.commands import admin, consume, produce, queues, schedules, tasks
+
+__all__ = ["SyncMethods"]
+
+T = TypeVar("T")
+
+
+class SyncMethods:
+    """Every operation of the API. All raise the errors of `taskqueuex.errors`."""
+
+    def send(self, request: Request[T]) -> T:
+        """Makes a call: what all methods do."""
+        raise NotImplementedError
+
+    def enqueue(
+        self,
+        queue: str,
+        *,
+        payload: Any = None,
+        name: str = "",
+        priority: int = 0,
+        group: str | None = None,
+        group_weight: int | None = None,
+        delay_ms: int | None = None,
+        ttl_ms: int | None = None,
+        timeout_ms: int | None = None,
+        lease_ms: int | None = None,
+        max_attempts: int | None = None,
+        backoff: produce.BackoffSpec | Mapping[str, Any] | None = None,
+        unique_key: str | None = None,
+        on_conflict: Literal["existing", "reject", "replace"] = "existing",
+        tags: Sequence[str] | None = None,
+        meta: Mapping[str, str] | None = None,
+        result_ttl_ms: int | None = None,
+        with_parents: bool | None = None,
+        run_at: int | None = None,
+        expires_at: int | None = None,
+        depends_on: Sequence[str | produce.Dependency | Mapping[str, Any]] | None = None,
+        on_dependency_failure: Literal["cancel", "run", "hold"] = "cancel",
+        idempotency_key: str | None = None,
+    ) -> produce.EnqueueReply:
+        """Put a task into a queue.
+
+        A task to do.
+
+        POST /v1/queues/{queue}/tasks
+        """
+        return self.send(
+            requests.enqueue(
+                queue,
+                payload=payload,
+                name=name,
+                priority=priority,
+                group=group,
+                group_weight=group_weight,
+                delay_ms=delay_ms,
+                ttl_ms=ttl_ms,
+                timeout_ms=timeout_ms,
+                lease_ms=lease_ms,
+                max_attempts=max_attempts,
+                backoff=backoff,
+                unique_key=unique_key,
+                on_conflict=on_conflict,
+                tags=tags,
+                meta=meta,
+                result_ttl_ms=result_ttl_ms,
+                with_parents=with_parents,
+                run_at=run_at,
+                expires_at=expires_at,
+                depends_on=depends_on,
+                on_dependency_failure=on_dependency_failure,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    @overload
+    def enqueue_batch(
+        self,
+        queue: str,
+        *,
+        tasks: Sequence[produce.EnqueueTask | Mapping[str, Any]],
+        partial: Literal[False] = ...,
+        idempotency_key: str | None = ...,
+    ) -> produce.BatchReply: ...
+
+    @overload
+    def enqueue_batch(
+        self,
+        queue: str,
+        *,
+        tasks: Sequence[produce.EnqueueTask | Mapping[str, Any]],
+        partial: Literal[True],
+        idempotency_key: str | None = ...,
+    ) -> produce.PartialReply: ...
+
+    @overload
+    def enqueue_batch(
+        self,
+        queue: str,
+        *,
+        tasks: Sequence[produce.EnqueueTask | Mapping[str, Any]],
+        partial: bool,
+        idempotency_key: str | None = ...,
+    ) -> produce.BatchReply | produce.PartialReply: ...
+
+    def enqueue_batch(
+        self,
+        queue: str,
+        *,
+        tasks: Sequence[produce.EnqueueTask | Mapping[str, Any]],
+        partial: bool = False,
+        idempotency_key: str | None = None,
+    ) -> produce.BatchReply | produce.PartialReply:
+        """Put many tasks into a queue.
+
+        Many tasks of one queue: all or nothing, or each on its own with `partial`.
+
+        POST /v1/queues/{queue}/tasks/batch
+        """
+        return self.send(
+            requests.enqueue_batch(queue, tasks=tasks, partial=partial, idempotency_key=idempotency_key)
+        )
+
+    def create_workflow(
+        self,
+        *,
+        tasks: Sequence[produce.WorkflowTask | Mapping[str, Any]],
+        name: str = "",
+        idempotency_key: str | None = None,
+    ) -> produce.WorkflowReply:
+        """Put in tasks that depend on each other.
+
+        Tasks of any queues with dependencies among them: all or nothing.
+
+        POST /v1/workflows
+        """
+        return self.send(requests.create_workflow(tasks=tasks, name=name, idempotency_key=idempotency_key))
+
+    def dequeue(
+        self,
+        *,
+        queues: Sequence[str] | Mapping[str, int],
+        max: int = 1,
+        wait_ms: int = 0,
+        lease_ms: int | None = None,
+        worker: str = "",
+    ) -> consume.DequeueReply:
+        """Take tasks from several queues.
+
+        Take up to `max` tasks: of the first queue of a list that has any, or drawn by weight.
+
+        POST /v1/dequeue
+        """
+        return self.send(
+            requests.dequeue(queues=queues, max=max, wait_ms=wait_ms, lease_ms=lease_ms, worker=worker)
+        )
+
+    def dequeue_queue(
+        self, queue: str, *, max: int = 1, wait_ms: int = 0, lease_ms: int | None = None, worker: str = ""
+    ) -> consume.DequeueReply:
+        """Take tasks from one queue.
+
+        Take up to `max` tasks of the queue in the path, waiting up to `wait_ms` for the first.
+
+        POST /v1/queues/{queue}/dequeue
+        """
+        return self.send(
+            requests.dequeue_queue(queue, max=max, wait_ms=wait_ms, lease_ms=lease_ms, worker=worker)
+        )
+
+    def ack(self, id: str, *, lease: str, result: Any = UNSET) -> consume.SettledReply:
+        """The work is done.
+
+        The work is done.
+
+        POST /v1/tasks/{id}/ack
+        """
+        return self.send(requests.ack(id, lease=lease, result=result))
+
+    def fail(
+        self,
+        id: str,
+        *,
+        lease: str,
+        error: consume.ErrorSpec | Mapping[str, Any] | UnsetType = UNSET,
+        retryable: bool = True,
+        delay_ms: int | None = None,
+    ) -> consume.SettledReply:
+        """The attempt failed.
+
+        The attempt failed; `retryable: false` makes the task dead at once.
+
+        POST /v1/tasks/{id}/fail
+        """
+        return self.send(requests.fail(id, lease=lease, error=error, retryable=retryable, delay_ms=delay_ms))
+
+    def release(self, id: str, *, lease: str, delay_ms: int | None = None) -> consume.SettledReply:
+        """Give a task back without counting the attempt as failed.
+
+        Back to the queue; the attempt is not counted as a failure.
+
+        POST /v1/tasks/{id}/release
+        """
+        return self.send(requests.release(id, lease=lease, delay_ms=delay_ms))
+
+    def heartbeat(
+        self, id: str, *, lease: str, extend_ms: int | None = None, progress: Any = UNSET
+    ) -> consume.HeartbeatReply:
+        """The attempt goes on.
+
+        The attempt goes on: the lease is set to now + `extend_ms`, or its own length.
+
+        POST /v1/tasks/{id}/heartbeat
+        """
+        return self.send(requests.heartbeat(id, lease=lease, extend_ms=extend_ms, progress=progress))
+
+    def settle(
+        self,
+        *,
+        ack: Sequence[consume.AckItem | Mapping[str, Any]] = (),
+        fail: Sequence[consume.FailItem | Mapping[str, Any]] = (),
+        release: Sequence[consume.ReleaseItem | Mapping[str, Any]] = (),
+        heartbeat: Sequence[consume.HeartbeatItem | Mapping[str, Any]] = (),
+        dequeue: consume.Dequeue | Mapping[str, Any] | None = None,
+        wait: Literal["always"] | None = None,
+        worker: consume.WorkerInfo | Mapping[str, Any] | None = None,
+    ) -> consume.SettleReply:
+        """A worker's whole round trip: what ended, what goes on, what to take next.
+
+        A worker's whole round trip: what ended, what goes on, and what to take next.
+
+        POST /v1/settle
+        """
+        return self.send(
+            requests.settle(
+                ack=ack,
+                fail=fail,
+                release=release,
+                heartbeat=heartbeat,
+                dequeue=dequeue,
+                wait=wait,
+                worker=worker,
+            )
+        )
+
+    def get_task(self, id: str, *, wait_ms: int = 0) -> tasks.TaskView:
+        """A task.
+
+        `wait_ms`: answer when the task has ended, or after that long.
+
+        GET /v1/tasks/{id}
+        """
+        return self.send(requests.get_task(id, wait_ms=wait_ms))
+
+    def list_tasks(
+        self,
+        *,
+        queue: str | None = None,
+        state: Literal[
+            "scheduled",
+            "blocked",
+            "ready",
+            "running",
+            "retrying",
+            "completed",
+            "cancelled",
+            "expired",
+            "dead",
+        ]
+        | None = None,
+        group: str | None = None,
+        tag: str | None = None,
+        name: str | None = None,
+        error: str | None = None,
+        workflow: str | None = None,
+        id: str | None = None,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> tasks.TaskList:
+        """Tasks that match a filter.
+
+        A filter and a page. `after` and `before` bound `created_at`.
+
+        GET /v1/tasks
+        """
+        return self.send(
+            requests.list_tasks(
+                queue=queue,
+                state=state,
+                group=group,
+                tag=tag,
+                name=name,
+                error=error,
+                workflow=workflow,
+                id=id,
+                after=after,
+                before=before,
+                limit=limit,
+                cursor=cursor,
+            )
+        )
+
+    def task_history(self, id: str) -> list[tasks.HistoryEvent]:
+        """What happened to a task: who, when, which attempt.
+
+        GET /v1/tasks/{id}/history
+        """
+        return self.send(requests.task_history(id))
+
+    def task_why(self, id: str) -> tasks.WhyReply:
+        """Why a task is not running.
+
+        GET /v1/tasks/{id}/why
+        """
+        return self.send(requests.task_why(id))
+
+    def edit_task(
+        self,
+        id: str,
+        *,
+        priority: int | UnsetType = UNSET,
+        run_at: int | UnsetType = UNSET,
+        payload: Any = UNSET,
+        expires_at: int | None | UnsetType = UNSET,
+        idempotency_key: str | None = None,
+    ) -> tasks.TaskStateReply:
+        """Change a task that waits.
+
+        Changes to a task that waits; a field that is not given stays.
+
+        PATCH /v1/tasks/{id}
+        """
+        return self.send(
+            requests.edit_task(
+                id,
+                priority=priority,
+                run_at=run_at,
+                payload=payload,
+                expires_at=expires_at,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def cancel_task(self, id: str, *, idempotency_key: str | None = None) -> tasks.CancelReply:
+        """Cancel a task.
+
+        POST /v1/tasks/{id}/cancel
+        """
+        return self.send(requests.cancel_task(id, idempotency_key=idempotency_key))
+
+    def retry_task(self, id: str, *, idempotency_key: str | None = None) -> tasks.TaskStateReply:
+        """Give a dead task another life.
+
+        POST /v1/tasks/{id}/retry
+        """
+        return self.send(requests.retry_task(id, idempotency_key=idempotency_key))
+
+    def kill_task(self, id: str, *, idempotency_key: str | None = None) -> tasks.TaskStateReply:
+        """Make a task dead, revoking its lease.
+
+        POST /v1/tasks/{id}/kill
+        """
+        return self.send(requests.kill_task(id, idempotency_key=idempotency_key))
+
+    def unblock_task(self, id: str, *, idempotency_key: str | None = None) -> tasks.TaskStateReply:
+        """Let a blocked task run without waiting for what it depends on.
+
+        POST /v1/tasks/{id}/unblock
+        """
+        return self.send(requests.unblock_task(id, idempotency_key=idempotency_key))
+
+    def delete_task(self, id: str, *, idempotency_key: str | None = None) -> tasks.DeletedReply:
+        """Forget a task that waits or has ended.
+
+        DELETE /v1/tasks/{id}
+        """
+        return self.send(requests.delete_task(id, idempotency_key=idempotency_key))
+
+    def bulk(
+        self,
+        *,
+        action: Literal["retry", "cancel", "kill", "delete"],
+        filter: tasks.BulkFilter | Mapping[str, Any],
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> tasks.BulkReply:
+        """One action on all tasks of a filter.
+
+        One action on all tasks of a filter; `dry_run` counts them and changes nothing.
+
+        POST /v1/bulk
+        """
+        return self.send(
+            requests.bulk(action=action, filter=filter, dry_run=dry_run, idempotency_key=idempotency_key)
+        )
+
+    def list_workflows(self, *, limit: int = 100, cursor: str | None = None) -> tasks.WorkflowList:
+        """Workflows.
+
+        A page of a listing.
+
+        GET /v1/workflows
+        """
+        return self.send(requests.list_workflows(limit=limit, cursor=cursor))
+
+    def get_workflow(self, id: str, *, limit: int = 100, cursor: str | None = None) -> tasks.WorkflowView:
+        """A workflow and its tasks.
+
+        A page of a listing.
+
+        GET /v1/workflows/{id}
+        """
+        return self.send(requests.get_workflow(id, limit=limit, cursor=cursor))
+
+    def cancel_workflow(self, id: str, *, idempotency_key: str | None = None) -> tasks.BulkReply:
+        """Cancel what has not ended of a workflow.
+
+        POST /v1/workflows/{id}/cancel
+        """
+        return self.send(requests.cancel_workflow(id, idempotency_key=idempotency_key))
+
+    def dead_groups(self, *, queue: str | None = None, limit: int = 100) -> tasks.DeadGroups:
+        """Dead letters by error.
+
+        Dead letters of one queue, or of all.
+
+        GET /v1/dead/groups
+        """
+        return self.send(requests.dead_groups(queue=queue, limit=limit))
+
+    def put_queue(
+        self,
+        queue: str,
+        *,
+        discipline: Literal["fifo", "lifo", "priority", "round_robin"] | None | UnsetType = UNSET,
+        partitions: int | None | UnsetType = UNSET,
+        max_tasks: int | None | UnsetType = UNSET,
+        overflow: Literal["reject", "drop_oldest"] | None | UnsetType = UNSET,
+        lease_ms: int | None | UnsetType = UNSET,
+        max_attempts: int | None | UnsetType = UNSET,
+        backoff: produce.BackoffSpec | Mapping[str, Any] | None | UnsetType = UNSET,
+        result_ttl_ms: int | None | UnsetType = UNSET,
+        dead_ttl_ms: int | None | UnsetType = UNSET,
+        rate_limit: queues.RateLimitSpec | Mapping[str, Any] | None | UnsetType = UNSET,
+        max_running: int | None | UnsetType = UNSET,
+        max_running_per_group: int | None | UnsetType = UNSET,
+        ordered_groups: bool | None | UnsetType = UNSET,
+        durability: Literal["durable", "relaxed", "memory"] | None | UnsetType = UNSET,
+        with_parents: bool | None | UnsetType = UNSET,
+    ) -> queues.QueueView:
+        """Create a queue or change its settings.
+
+        Creates a queue or changes the fields given; null restores a default.
+
+        PUT /v1/queues/{queue}
+        """
+        return self.send(
+            requests.put_queue(
+                queue,
+                discipline=discipline,
+                partitions=partitions,
+                max_tasks=max_tasks,
+                overflow=overflow,
+                lease_ms=lease_ms,
+                max_attempts=max_attempts,
+                backoff=backoff,
+                result_ttl_ms=result_ttl_ms,
+                dead_ttl_ms=dead_ttl_ms,
+                rate_limit=rate_limit,
+                max_running=max_running,
+                max_running_per_group=max_running_per_group,
+                ordered_groups=ordered_groups,
+                durability=durability,
+                with_parents=with_parents,
+            )
+        )
+
+    def get_queue(self, queue: str) -> queues.QueueView:
+        """A queue.
+
+        GET /v1/queues/{queue}
+        """
+        return self.send(requests.get_queue(queue))
+
+    def list_queues(self) -> queues.QueueList:
+        """All queues.
+
+        GET /v1/queues
+        """
+        return self.send(requests.list_queues())
+
+    def delete_queue(
+        self, queue: str, *, force: bool = False, idempotency_key: str | None = None
+    ) -> tasks.BulkReply:
+        """Forget a queue.
+
+        `force` cancels what waits and revokes leases.
+
+        DELETE /v1/queues/{queue}
+        """
+        return self.send(requests.delete_queue(queue, force=force, idempotency_key=idempotency_key))
+
+    def pause_queue(self, queue: str, *, idempotency_key: str | None = None) -> queues.QueueView:
+        """Hand out nothing more.
+
+        POST /v1/queues/{queue}/pause
+        """
+        return self.send(requests.pause_queue(queue, idempotency_key=idempotency_key))
+
+    def resume_queue(self, queue: str, *, idempotency_key: str | None = None) -> queues.QueueView:
+        """Hand out again.
+
+        POST /v1/queues/{queue}/resume
+        """
+        return self.send(requests.resume_queue(queue, idempotency_key=idempotency_key))
+
+    def purge_queue(self, queue: str, *, idempotency_key: str | None = None) -> queues.PurgeReply:
+        """Cancel all that waits.
+
+        POST /v1/queues/{queue}/purge
+        """
+        return self.send(requests.purge_queue(queue, idempotency_key=idempotency_key))
+
+    def put_schedule(
+        self,
+        name: str,
+        *,
+        queue: str,
+        task: schedules.ScheduledTask | Mapping[str, Any] | UnsetType = UNSET,
+        cron: str | None = None,
+        every_ms: int | None = None,
+        timezone: str = "UTC",
+        overlap: Literal["skip", "queue"] = "skip",
+        catch_up: bool = False,
+        paused: bool | None = None,
+    ) -> schedules.ScheduleView:
+        """Create a schedule or replace its definition.
+
+        Creates a schedule or replaces its definition. Exactly one of `cron` and `every_ms` is
+        given.  `paused`: null leaves it as it is.
+
+        PUT /v1/schedules/{name}
+        """
+        return self.send(
+            requests.put_schedule(
+                name,
+                queue=queue,
+                task=task,
+                cron=cron,
+                every_ms=every_ms,
+                timezone=timezone,
+                overlap=overlap,
+                catch_up=catch_up,
+                paused=paused,
+            )
+        )
+
+    def get_schedule(self, name: str) -> schedules.ScheduleView:
+        """A schedule, its next runs and its last.
+
+        GET /v1/schedules/{name}
+        """
+        return self.send(requests.get_schedule(name))
+
+    def list_schedules(self, *, limit: int = 100, cursor: str | None = None) -> schedules.ScheduleList:
+        """Schedules.
+
+        A page of the schedules, by name.
+
+        GET /v1/schedules
+        """
+        return self.send(requests.list_schedules(limit=limit, cursor=cursor))
+
+    def delete_schedule(self, name: str, *, idempotency_key: str | None = None) -> tasks.DeletedReply:
+        """Forget a schedule; tasks that it has enqueued stay.
+
+        DELETE /v1/schedules/{name}
+        """
+        return self.send(requests.delete_schedule(name, idempotency_key=idempotency_key))
+
+    def pause_schedule(self, name: str, *, idempotency_key: str | None = None) -> schedules.ScheduleView:
+        """Let a schedule enqueue nothing more.
+
+        POST /v1/schedules/{name}/pause
+        """
+        return self.send(requests.pause_schedule(name, idempotency_key=idempotency_key))
+
+    def resume_schedule(self, name: str, *, idempotency_key: str | None = None) -> schedules.ScheduleView:
+        """Let a schedule go on from now.
+
+        POST /v1/schedules/{name}/resume
+        """
+        return self.send(requests.resume_schedule(name, idempotency_key=idempotency_key))
+
+    def trigger_schedule(self, name: str, *, idempotency_key: str | None = None) -> produce.EnqueueReply:
+        """Enqueue the task of a schedule now.
+
+        POST /v1/schedules/{name}/trigger
+        """
+        return self.send(requests.trigger_schedule(name, idempotency_key=idempotency_key))
+
+    def stats(self) -> admin.StatsReply:
+        """The server in one look.
+
+        GET /v1/stats
+        """
+        return self.send(requests.stats())
+
+    def list_workers(self) -> admin.WorkerList:
+        """Workers and what they run.
+
+        GET /v1/workers
+        """
+        return self.send(requests.list_workers())
+
+    def quiet_worker(self, name: str, *, idempotency_key: str | None = None) -> consume.WorkerControl:
+        """Ask a worker to take no more tasks.
+
+        POST /v1/workers/{name}/quiet
+        """
+        return self.send(requests.quiet_worker(name, idempotency_key=idempotency_key))
+
+    def resume_worker(self, name: str, *, idempotency_key: str | None = None) -> consume.WorkerControl:
+        """Ask a worker to take tasks again.
+
+        POST /v1/workers/{name}/resume
+        """
+        return self.send(requests.resume_worker(name, idempotency_key=idempotency_key))
+
+    def stop_worker(self, name: str, *, idempotency_key: str | None = None) -> consume.WorkerControl:
+        """Ask a worker to finish what it has, and exit.
+
+        POST /v1/workers/{name}/stop
+        """
+        return self.send(requests.stop_worker(name, idempotency_key=idempotency_key))
+
+    def metrics_history(
+        self, *, range: Literal["1h", "24h", "30d"] = "1h", series: str | None = None
+    ) -> admin.MetricsHistoryReply:
+        """Metrics over time.
+
+        `range`: 1h in steps of 10 s, 24h of 1 min, 30d of 15 min; `series`: names, by commas.
+
+        GET /v1/metrics/history
+        """
+        return self.send(requests.metrics_history(range=range, series=series))
+
+    def metrics(self) -> str:
+        """Metrics in the Prometheus text format.
+
+        GET /metrics
+        """
+        return self.send(requests.metrics())
+
+    def healthz(self) -> admin.HealthReply:
+        """Whether the process is alive.
+
+        GET /healthz
+        """
+        return self.send(requests.healthz())
+
+    def readyz(self) -> admin.HealthReply:
+        """Whether the server takes work.
+
+        GET /readyz
+        """
+        return self.send(requests.readyz())
+
+    def openapi(self) -> dict[str, Any]:
+        """This interface as an OpenAPI 3.1 document.
+
+        GET /openapi.json
+        """
+        return self.send(requests.openapi())
+
+    def backup(self, *, path: str) -> admin.BackupReply:
+        """Copy the store while serving.
+
+        `path`: a directory on the server that does not exist yet.
+
+        POST /v1/admin/backup
+        """
+        return self.send(requests.backup(path=path))
+
+    def drain(self) -> admin.DrainReply:
+        """Finish what is under way, then exit.
+
+        POST /v1/admin/drain
+        """
+        return self.send(requests.drain())
+
+    def iterate_tasks(
+        self,
+        *,
+        queue: str | None = None,
+        state: Literal[
+            "scheduled",
+            "blocked",
+            "ready",
+            "running",
+            "retrying",
+            "completed",
+            "cancelled",
+            "expired",
+            "dead",
+        ]
+        | None = None,
+        group: str | None = None,
+        tag: str | None = None,
+        name: str | None = None,
+        error: str | None = None,
+        workflow: str | None = None,
+        id: str | None = None,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Iterator[tasks.TaskView]:
+        """Tasks that match a filter. All pages, `limit` a call.
+
+        A filter and a page. `after` and `before` bound `created_at`.
+
+        GET /v1/tasks
+        """
+        for page in pages(
+            lambda cursor: self.list_tasks(
+                queue=queue,
+                state=state,
+                group=group,
+                tag=tag,
+                name=name,
+                error=error,
+                workflow=workflow,
+                id=id,
+                after=after,
+                before=before,
+                limit=limit,
+                cursor=cursor,
+            )
+        ):
+            yield from page.tasks or ()
+
+    def iterate_workflows(self, *, limit: int = 100) -> Iterator[tasks.WorkflowView]:
+        """Workflows. All pages, `limit` a call.
+
+        A page of a listing.
+
+        GET /v1/workflows
+        """
+        for page in pages(lambda cursor: self.list_workflows(limit=limit, cursor=cursor)):
+            yield from page.workflows or ()
+
+    def iterate_workflow_tasks(self, id: str, *, limit: int = 100) -> Iterator[tasks.TaskView]:
+        """A workflow and its tasks. All pages, `limit` a call.
+
+        A page of a listing.
+
+        GET /v1/workflows/{id}
+        """
+        for page in pages(lambda cursor: self.get_workflow(id, limit=limit, cursor=cursor)):
+            yield from page.tasks or ()
+
+    def iterate_schedules(self, *, limit: int = 100) -> Iterator[schedules.ScheduleView]:
+        """Schedules. All pages, `limit` a call.
+
+        A page of the schedules, by name.
+
+        GET /v1/schedules
+        """
+        for page in pages(lambda cursor: self.list_schedules(limit=limit, cursor=cursor)):
+            yield from page.schedules or ()
