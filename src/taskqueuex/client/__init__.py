@@ -5,10 +5,20 @@ answers. Both do no I/O. `Client` and `AsyncClient` are shells over them. May im
 clock and telemetry.
 """
 
+from taskqueuex.client.async_buffered import AsyncBufferedProducer
 from taskqueuex.client.async_client import AsyncClient
+from taskqueuex.client.buffered import BufferedProducer
 from taskqueuex.client.failures import read_item
 from taskqueuex.client.request import Request
 from taskqueuex.client.retry import RetryPolicy
 from taskqueuex.client.sync_client import Client
 
-__all__ = ["AsyncClient", "Client", "Request", "RetryPolicy", "read_item"]
+__all__ = [
+    "AsyncBufferedProducer",
+    "AsyncClient",
+    "BufferedProducer",
+    "Client",
+    "Request",
+    "RetryPolicy",
+    "read_item",
+]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TypeVar
 
+from taskqueuex.client.async_buffered import AsyncBufferedProducer
 from taskqueuex.client.async_methods import AsyncMethods
 from taskqueuex.client.async_pool import AsyncPool
 from taskqueuex.client.exchange import Core, Exchange
@@ -91,6 +92,25 @@ class AsyncClient(AsyncMethods):
         other = copy.copy(self)
         other._core = self._core.changed(timeout_s, retry)
         return other
+
+    def buffered(
+        self,
+        *,
+        linger_ms: float = 5.0,
+        max_batch: int = 1_000,
+        max_pending: int = 100_000,
+        in_flight: int = 4,
+        enqueue_timeout_s: float | None = None,
+    ) -> AsyncBufferedProducer:
+        """A producer that batches on its own; see `AsyncBufferedProducer`. Close it before the client."""
+        return AsyncBufferedProducer(
+            self.send,
+            linger_ms=linger_ms,
+            max_batch=max_batch,
+            max_pending=max_pending,
+            in_flight=in_flight,
+            enqueue_timeout_s=enqueue_timeout_s,
+        )
 
     async def close(self) -> None:
         """Closes the connections; calls that are under way fail. Further calls are refused."""

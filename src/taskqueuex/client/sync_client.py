@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
+from taskqueuex.client.buffered import BufferedProducer
 from taskqueuex.client.exchange import Core, Exchange
 from taskqueuex.client.lost import Lost
 from taskqueuex.client.request import Request
@@ -109,6 +110,25 @@ class Client(SyncMethods):
         other = copy.copy(self)
         other._core = self._core.changed(timeout_s, retry)
         return other
+
+    def buffered(
+        self,
+        *,
+        linger_ms: float = 5.0,
+        max_batch: int = 1_000,
+        max_pending: int = 100_000,
+        in_flight: int = 4,
+        enqueue_timeout_s: float | None = None,
+    ) -> BufferedProducer:
+        """A producer that batches on its own; see `BufferedProducer`. Close it before the client."""
+        return BufferedProducer(
+            self.send,
+            linger_ms=linger_ms,
+            max_batch=max_batch,
+            max_pending=max_pending,
+            in_flight=in_flight,
+            enqueue_timeout_s=enqueue_timeout_s,
+        )
 
     def close(self) -> None:
         """Closes the connections; calls that are under way end first. Further calls are refused."""
