@@ -208,7 +208,7 @@ BODIES = [row for row in COMMANDS.values() if row.body is not None]
 
 
 def path_of(row, queue):
-    return row.path.replace("{queue}", queue).replace("{id}", ID)
+    return row.path.replace("{queue}", queue).replace("{id}", ID).replace("{name}", "nobody")
 
 
 @pytest.mark.parametrize("row", BODIES, ids=lambda row: row.name)
@@ -237,9 +237,15 @@ def test_another_content_type_is_415(api, queue, check, row):
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in COMMANDS.values() if row.target in ("task", "workflow")], ids=lambda row: row.name
+    "row",
+    [
+        row
+        for row in COMMANDS.values()
+        if row.target in ("task", "workflow", "schedule", "worker") and row.name != "put_schedule"
+    ],
+    ids=lambda row: row.name,
 )
-def test_an_unknown_id_is_404(api, check, row):
+def test_an_unknown_id_or_name_is_404(api, check, row):
     body = {"lease": "x"} if row.scope == "consume" else {"priority": 1} if row.name == "edit_task" else None
     check.problem(api.call(row.method, path_of(row, ""), body), 404, "not_found")
 

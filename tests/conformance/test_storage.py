@@ -1,7 +1,9 @@
 """One suite over every backend of the storage protocol."""
 
+import contextlib
 import random
 
+import msgspec
 import pytest
 
 from taskqueuex.model.ids import IdGenerator
@@ -9,6 +11,7 @@ from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.place import Place
 from taskqueuex.model.queue import PartitionRecord, QueueConfig, QueueRecord
 from taskqueuex.model.rows import AGE, DUE, GWAIT, ORDER
+from taskqueuex.model.schedule import ScheduleRecord, ScheduleState
 from taskqueuex.model.task import (
     DependencyRecord,
     ErrorRecord,
@@ -19,6 +22,7 @@ from taskqueuex.model.task import (
     TaskStatus,
 )
 from taskqueuex.storage import memory_storage, open_rocks
+from taskqueuex.storage.check import check_storage
 
 INDEXES = [ORDER, GWAIT, DUE, AGE]
 
@@ -38,6 +42,15 @@ def ids_of(slot: int, count: int) -> list[bytes]:
 def commit(storage, fill) -> None:
     batch = storage.new_batch()
     fill(batch)
+    storage.write(batch)
+    storage.sync()
+
+
+@contextlib.contextmanager
+def writing(storage):
+    """A batch that is committed when the block ends."""
+    batch = storage.new_batch()
+    yield batch
     storage.write(batch)
     storage.sync()
 
@@ -213,6 +226,48 @@ def test_queues_partitions_groups_jobs_and_workflows_come_back(storage):
     commit(storage, clear)
     assert (storage.load_queues(), storage.load_partition(place), storage.load_jobs()) == ([], None, [])
     assert storage.get_workflow(one) is None and storage.scan_workflow_tasks(one, b"", 10) == []
+
+
+def test_schedules_come_back_by_name_each_with_how_far_it_is(storage):
+    records = [
+        ScheduleRecord(name, 5, "q", b'{"payload":1.50}', "* * * * *", None, "UTC", "skip", True)
+        for name in ("b", "a")
+    ]
+    state = ScheduleState(60_000, b"i" * 16, 1, 2, 3, 4, 5, "fired", b"i" * 16, "why")
+    with writing(storage) as batch:
+        for record in records:
+            batch.put_schedule(record)
+        batch.put_schedule_state("a", state)
+        batch.put_schedule_state("gone", state)
+    assert storage.load_schedules() == [(records[1], state), (records[0], None)]
+    with writing(storage) as batch:
+        batch.delete_schedule("a")
+    assert storage.load_schedules() == [(records[0], None)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cron": "* * * * *"}, "exactly one"),
+        ({"every_ms": None}, "exactly one"),
+        ({"every_ms": 7_000}, "between its occurrences"),
+        (None, "how far it is"),
+    ],
+)
+def test_the_check_finds_what_is_wrong_with_a_schedule(storage, change, said):
+    record = ScheduleRecord("a", 5, "q", b"{}", None, 1_000, "UTC", "skip", True)
+    with writing(storage) as batch:
+        batch.put_schedule(record)
+        batch.put_schedule_state("a", ScheduleState(60_000))
+    assert check_storage(storage).problems == []
+    with writing(storage) as batch:
+        if change is None:
+            batch.delete_schedule("a")
+            batch.put_schedule(record)
+        else:
+            batch.put_schedule(msgspec.structs.replace(record, **change))
+    (problem,) = check_storage(storage).problems
+    assert said in problem
 
 
 def test_ended_rows_sort_by_time_within_their_state_and_names_by_id(storage):

@@ -1,6 +1,7 @@
 """Calls to the server, built from the command table: method, path and query come from its rows."""
 
 import http.client
+import re
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
@@ -45,7 +46,7 @@ class Client:
         """
         row = command(name)
         parameter = urllib.parse.quote(target, safe="")
-        path = row.path.replace("{queue}", parameter).replace("{id}", parameter)
+        path = re.sub(r"\{\w+\}", lambda _: parameter, row.path)
         given = {key: value for key, value in (query or {}).items() if value is not None}
         if given:
             path += "?" + urllib.parse.urlencode(given)
