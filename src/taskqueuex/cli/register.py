@@ -12,6 +12,8 @@ _NOUNS = (
     "dead",
     "bulk",
     "workflow",
+    "schedule",
+    "workers",
     "stats",
     "backup",
     "doctor",
