@@ -1,5 +1,6 @@
 """The command line against a real server: what each command does, says, and ends with."""
 
+import contextlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import threading
 import pytest
 
 from taskqueuex.cli.app import run
+from taskqueuex.cli.http import Client
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -220,3 +222,47 @@ def test_output_is_json_before_and_behind_the_command(tqx, queue, monkeypatch):
     assert json.loads(tqx("-o", "json", "enqueue", queue))["state"] == "ready"
     monkeypatch.setenv("TQX_OUTPUT", "json")
     assert json.loads(tqx("enqueue", queue))["state"] == "ready"
+
+
+def test_a_schedule_lives_its_life(tqx, queue):
+    name = f"s-{queue}"
+    tqx("schedule", "show", name, code=3)
+    words = ["schedule", "set", name, '{"x": 1}', "--queue", queue, "--timezone", "Europe/Berlin"]
+    tqx(*words, "--cron", "nonsense", code=2)
+    options = "--name n --priority 3 --tag t --meta k=v --overlap queue --catch-up --ttl-ms 5000 --group g"
+    made = tqx.asked(*words, "--cron", "30 2 * * *", *options.split())
+    assert made["task"] == {
+        "payload": {"x": 1}, "name": "n", "priority": 3, "tags": ["t"], "meta": {"k": "v"}, "ttl_ms": 5_000,
+        "group": "g",
+    }  # fmt: skip
+    assert (made["overlap"], made["catch_up"], made["paused"]) == ("queue", True, False)
+    assert name in tqx("schedule", "list") and "30 2 * * * (Europe/Berlin)" in tqx("schedule", "list")
+    assert name in [each["name"] for each in tqx.asked("schedule", "list")["schedules"]]
+    assert tqx("schedule", "pause", name) == f"{name} is paused\n"
+    assert "paused" in tqx("schedule", "list")
+    id, state = tqx("schedule", "trigger", name).split()
+    assert state == "ready" and id in tqx("schedule", "show", name)
+    assert tqx.asked("schedule", "trigger", name)["state"] == "blocked"
+    assert "runs next at" in tqx("schedule", "resume", name)
+    assert tqx.asked("schedule", "pause", name)["paused"] is True
+    assert "every 60000 ms" not in tqx("schedule", "list")
+    assert "60000" in tqx("schedule", "set", name, "--queue", queue, "--every-ms", "60000")
+    tqx("schedule", "delete", name, code=2)
+    assert tqx("schedule", "delete", name, "--yes") == f"{name} is deleted\n"
+    tqx("schedule", "trigger", name, code=3)
+
+
+def test_workers_are_listed_and_asked(tqx, queue, server):
+    name = f"w {queue}"
+    tqx("workers", "stop", name, code=3)
+    said = {"name": name, "host": "h", "pid": 7, "version": "1.2", "queues": [queue], "concurrency": 4}
+    with contextlib.closing(Client(server)) as client:
+        client.ask("settle", body={"worker": said})
+    assert "1.2" in tqx("workers", "list") and name in tqx("workers", "list")
+    assert tqx("workers", "quiet", name) == f"{name} takes no more tasks\n"
+    assert "quiet" in tqx("workers", "list")
+    assert tqx.asked("workers", "stop", name) == {"quiet": True, "stop": True}
+    assert "stopping" in tqx("workers", "list")
+    assert tqx.asked("workers", "resume", name) == {"quiet": False, "stop": False}
+    listed = {each["name"]: each for each in tqx.asked("workers", "list")["workers"]}[name]
+    assert {field: listed[field] for field in said} == said

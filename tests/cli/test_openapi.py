@@ -25,7 +25,8 @@ def test_every_row_of_the_table_is_described(described, row):
     assert set(operation["responses"]) >= {str(status) for status in (*row.replies, *row.errors)}
     names = {each.get("name") for each in operation["parameters"]}
     if row.target != "none":
-        assert ("queue" if row.target == "queue" else "id") in names
+        parameter = {"queue": "queue", "schedule": "name", "worker": "name"}.get(row.target, "id")
+        assert parameter in names
     if row.query is not None:
         assert names >= set(row.query.__struct_fields__)
     keyed = {"$ref": "#/components/parameters/IdempotencyKey"} in operation["parameters"]

@@ -30,6 +30,8 @@ COMMANDS = {
     "task": ["list", "show", "history", "why", "cancel", "retry", "kill", "delete", "edit"],
     "dead": ["list", "retry", "delete"],
     "workflow": ["list", "show", "cancel"],
+    "schedule": ["list", "show", "set", "pause", "resume", "trigger", "delete"],
+    "workers": ["list", "quiet", "resume", "stop"],
     "storage": ["check"],
 }
 
@@ -72,6 +74,10 @@ def test_the_version_is_said(capsys):
         ["enqueue", "q", "--meta", "novalue"],
         ["enqueue", "q", "--backoff", "{"],
         ["queue", "set", "q"],
+        ["schedule", "set", "s", "--queue", "q"],
+        ["schedule", "set", "s", "--queue", "q", "--cron", "* * * * *", "--every-ms", "100"],
+        ["schedule", "set", "s", "--every-ms", "100"],
+        ["schedule", "set", "s", "--queue", "q", "--every-ms", "100", "not json"],
         ["queue", "set", "q", "--reset", "colour"],
         ["queue", "create", "q", "--discipline", "random"],
         ["task", "show"],
