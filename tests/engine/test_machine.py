@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from oracle import expected_orders
 
 from taskqueuex.engine import produce, staging
-from taskqueuex.model.ids import parse_id
+from taskqueuex.model.ids import format_id, parse_id
 from taskqueuex.model.place import VOLATILE
 from taskqueuex.model.states import COMPLETED, RUNNING
 from taskqueuex.storage.check import check_storage
@@ -22,6 +22,7 @@ from taskqueuex.testing import Simulator
 from taskqueuex.writer.recovery import open_engine
 
 GROUPS = ["", "a", "b", "c"]
+SCHEDULES = ["s1", "s2"]
 QUEUES = ["q", "r", "p", "m"]
 FIXED = {"p": {"partitions": 3}, "m": {"durability": "memory", "max_tasks": 12}}
 
@@ -96,6 +97,7 @@ class Machine(RuleBasedStateMachine):
         self.workflows: list[str] = []
         self.polls = []
         self.handed_out = []
+        self.triggered: set[str] = set()
         self.buckets: dict[str, Bucket] = {}
         self.expected = None
         self.first_of_turn = True
@@ -136,6 +138,8 @@ class Machine(RuleBasedStateMachine):
         if name == "create_workflow" and call.status == 201:
             self.workflows.append(call.json()["id"])
             self.ids += call.json()["ids"].values()
+        if name == "trigger_schedule" and call.status in (200, 201):
+            self.triggered.add(call.json()["id"])
         if name == "put_queue" and call.status in (200, 201):
             self.bucket_of(call.target)
         if name in ("dequeue_queue", "dequeue", "settle") and call.status == 200:
@@ -400,6 +404,25 @@ class Machine(RuleBasedStateMachine):
     def reconfigure(self, queue, config):
         self.submit("put_queue", queue, {**config, **FIXED.get(queue, {})})
 
+    @rule(
+        name=st.sampled_from(SCHEDULES),
+        queue=st.sampled_from(QUEUES),
+        every_ms=st.sampled_from([100, 150, 90_000]),
+        overlap=st.sampled_from(["skip", "queue"]),
+        catch_up=st.booleans(),
+        group=st.sampled_from([None, "a"]),
+    )
+    def put_schedule(self, name, queue, every_ms, overlap, catch_up, group):
+        timing = {"every_ms": every_ms, "overlap": overlap, "catch_up": catch_up}
+        self.submit("put_schedule", name, {"queue": queue, "task": {"group": group}, **timing})
+
+    @rule(
+        name=st.sampled_from(SCHEDULES),
+        what=st.sampled_from(["pause", "resume", "resume", "trigger", "trigger", "delete", "get"]),
+    )
+    def steer_schedule(self, name, what):
+        self.submit(f"{what}_schedule", name)
+
     @rule(ms=st.sampled_from([1, 40, 120, 700]))
     def advance(self, ms):
         self.sim.advance(ms)
@@ -434,7 +457,25 @@ class Machine(RuleBasedStateMachine):
         report = check_storage(tiers.volatile, VOLATILE, tiers.durable)
         assert report.problems == [], report.problems
         self.compare_with_reloaded()
+        self.occurrences_are_decided_once()
         self.nobody_waits_for_what_is_there()
+
+    def occurrences_are_decided_once(self):
+        core = self.sim.engine.core
+        for schedule in core.schedules.values():
+            decided = schedule.state.next_at > core.now_ms
+            assert decided or schedule.record.paused or schedule.retry_at > core.now_ms
+        seen = []
+        for queue in core.queues.values():
+            for partition in queue.partitions:
+                store = self.sim.tiers.of(partition.place)
+                ids = store.scan_tasks(partition.place.slot, b"", 100_000)
+                for task_id, task in store.get_tasks(ids).items():
+                    meta = task.record.meta or {}
+                    mine = task.record.queue_number == partition.place.number
+                    if mine and "scheduled_at" in meta and format_id(task_id) not in self.triggered:
+                        seen.append((meta["schedule"], meta["scheduled_at"]))
+        assert len(seen) == len(set(seen)), "an occurrence was enqueued twice"
 
     def nobody_waits_for_what_is_there(self):
         waiters = self.sim.engine.waiters
@@ -475,6 +516,10 @@ class Machine(RuleBasedStateMachine):
             for mine, theirs in zip(queue.partitions, other.partitions, strict=True):
                 # Bounds may lie lower in storage than in memory; the check holds them against the rows.
                 assert _without_bounds(theirs) == _without_bounds(mine)
+        assert fresh.schedules.keys() == live.schedules.keys()
+        for name, schedule in live.schedules.items():
+            assert fresh.schedules[name].record == schedule.record
+            assert fresh.schedules[name].state == schedule.state
         stored = self.sim.tiers.get_tasks([*live.tasks, *live.recent], leases=True)
         for task_id, task in [*live.tasks.items(), *live.recent.items()]:
             row = stored.get(task_id)

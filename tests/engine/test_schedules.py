@@ -254,6 +254,17 @@ def test_a_refusal_is_recorded_and_the_schedule_goes_on(sim):
     assert view(sim)["fired"] == 1 and other.status == 201
 
 
+def test_a_disk_that_is_nearly_full_refuses_occurrences_too(sim):
+    put(sim)
+    sim.engine.core.refuses_tasks = True
+    advance(sim, SECOND)
+    assert view(sim)["last"]["detail"] == "storage_unavailable: the disk is nearly full"
+    assert sim.call("trigger_schedule", "s").status == 503
+    sim.engine.core.refuses_tasks = False
+    advance(sim, SECOND)
+    assert (view(sim)["refused"], view(sim)["fired"]) == (1, 1)
+
+
 def test_a_unique_key_that_is_taken_makes_it_a_skip(sim):
     put(sim, task={"unique_key": "k"})
     holder = sim.call("enqueue", "q", {"unique_key": "k"}).json()["id"]

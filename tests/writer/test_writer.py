@@ -427,3 +427,17 @@ def test_a_relaxed_answer_waits_for_a_sync_when_the_oldest_change_is_too_old(mon
         await harness.writer.stop()
 
     asyncio.run(run())
+
+
+def test_a_disk_that_is_nearly_full_takes_no_tasks_of_schedules_either():
+    async def run():
+        harness = Harness()
+        await harness.call("put_schedule", "s", {"queue": "q", "every_ms": 86_400_000})
+        harness.writer.refuse_enqueues = True
+        assert (await harness.call("trigger_schedule", "s")).status == 503
+        assert (await harness.call("enqueue", "q", {})).status == 503
+        harness.writer.refuse_enqueues = False
+        assert (await harness.call("trigger_schedule", "s")).status == 201
+        await harness.writer.stop()
+
+    asyncio.run(run())

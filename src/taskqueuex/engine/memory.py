@@ -81,6 +81,7 @@ class Memory:
         self.controlled: dict[str, Worker] = {}  # those that there is something to tell
         self.workers_swept_at = 0
         self.schedules: dict[str, Schedule] = {}
+        self.refuses_tasks = False  # the disk is nearly full; the writer's to set
         self.schedule_bytes = 0  # of their tasks
         self.agenda: list[tuple[int, str]] = []  # heap of (when to look, name of a schedule)
         self.children: dict[bytes, list[bytes]] = {}  # as read, for this turn

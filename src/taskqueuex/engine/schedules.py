@@ -18,7 +18,7 @@ from taskqueuex.engine import produce
 from taskqueuex.engine.calendar import NEVER, Calendar, Never, calendar_of
 from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need
 from taskqueuex.engine.schedule import Schedule
-from taskqueuex.errors import Conflict, Invalid, NotFound, TaskQueueError
+from taskqueuex.errors import Conflict, Invalid, NotFound, StorageUnavailable, TaskQueueError
 from taskqueuex.model.ids import format_id, parse_id
 from taskqueuex.model.place import DURABLE
 from taskqueuex.model.schedule import ScheduleRecord, ScheduleState
@@ -190,7 +190,7 @@ def trigger_schedule(core: Core, call: Call) -> tuple[int, EnqueueReply]:
     previous = _previous(core, schedule)
     if previous is not None and schedule.record.overlap == "skip":
         raise Conflict(f"the task of the occurrence before has not ended: {previous}")
-    status, reply = produce.place(core, schedule.record.queue, schedule.spec(core.now_ms, previous))
+    status, reply = _enqueue(core, schedule, core.now_ms, previous)
     core.level = LEVEL_DURABLE
     if not reply.duplicate or reply.replaced:
         _note_fired(schedule, core.now_ms, reply)
@@ -292,7 +292,7 @@ def _decide(core: Core, schedule: Schedule, at_ms: int) -> None:
         _note_skipped(schedule, at_ms, "", f"the task of the occurrence before has not ended: {previous}")
         return
     try:
-        _, reply = produce.place(core, record.queue, schedule.spec(at_ms, previous))
+        _, reply = _enqueue(core, schedule, at_ms, previous)
     except TaskQueueError as error:
         state.refused += 1
         state.last_at, state.last_outcome, state.last_task = at_ms, "refused", b""
@@ -302,6 +302,12 @@ def _decide(core: Core, schedule: Schedule, at_ms: int) -> None:
         _note_skipped(schedule, at_ms, reply.id, "a live task has the unique key")
     else:
         _note_fired(schedule, at_ms, reply)
+
+
+def _enqueue(core: Core, schedule: Schedule, at_ms: int, previous: str | None) -> tuple[int, EnqueueReply]:
+    if core.refuses_tasks:
+        raise StorageUnavailable("the disk is nearly full", retry_after_s=5)
+    return produce.place(core, schedule.record.queue, schedule.spec(at_ms, previous))
 
 
 def _note_fired(schedule: Schedule, at_ms: int, reply: EnqueueReply) -> None:

@@ -223,6 +223,7 @@ class Writer:
     def _run_turn(self) -> None:
         started_us = self.clock.monotonic_us()
         engine = self.engine
+        engine.core.refuses_tasks = self.refuse_enqueues
         engine.begin(self.clock.now_ms(), (self._batch, self._volatile))
         if self._undelivered:
             engine.give_back(self._undelivered)
