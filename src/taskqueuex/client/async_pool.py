@@ -214,6 +214,7 @@ class AsyncPool:
         "_connecting",
         "_connections",
         "_ending",
+        "_long_waiters",
         "_size",
         "_waiters",
         "closed",
@@ -229,15 +230,22 @@ class AsyncPool:
         self._ending: set[AsyncConnection] = set()
         self._connecting = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._long_waiters: deque[asyncio.Future[None]] = deque()  # of calls that may take long
 
     def connection_nowait(self, exclusive: bool) -> AsyncConnection | None:
         """A connection with room for a request, if there is one now."""
+        if exclusive and not self._may_be_exclusive():
+            return None
         for each in self._connections:
             if each.exclusive or each.paused:
                 continue
             if each.depth == 0 or (not exclusive and each.depth < PIPELINE_MAX):
                 return each
         return None
+
+    def _may_be_exclusive(self) -> bool:
+        """Calls that may take long leave one connection to the others."""
+        return sum(each.exclusive for each in self._connections) < max(1, self._size - 1)
 
     async def connection(self, exclusive: bool, until_s: float) -> AsyncConnection:
         """A connection with room for a request, made or waited for. Raises Lost, ClientError."""
@@ -251,10 +259,11 @@ class AsyncPool:
             if left_s <= 0:
                 text = f"all {self._size} connections to {self.server.url} were in use"
                 raise Lost(CallTimeout(text, outcome="not_applied"))
-            if len(self._connections) + self._connecting < self._size:
+            may_connect = len(self._connections) + self._connecting < self._size
+            if may_connect and (not exclusive or self._may_be_exclusive()):
                 await self._connect(min(left_s, self._connect_timeout_s))
             else:
-                await self._wait_room(left_s)
+                await self._wait_room(self._long_waiters if exclusive else self._waiters, left_s)
 
     async def _connect(self, timeout_s: float) -> None:
         loop = asyncio.get_running_loop()
@@ -263,10 +272,10 @@ class AsyncPool:
             async with asyncio.timeout(timeout_s):
                 made = await self._open(loop)
         except (OSError, TimeoutError) as error:
-            self.on_room()  # others may try it now
             raise not_connected(self.server.url, error if str(error) else "it took too long") from error
         finally:
             self._connecting -= 1
+            self.on_room()  # if it failed, others may try it now
         if made.retired:
             raise not_connected(self.server.url, "it closed the connection")
         self._connections.append(made)
@@ -284,9 +293,9 @@ class AsyncPool:
             self._ending.add(made)
         return made
 
-    async def _wait_room(self, left_s: float) -> None:
+    async def _wait_room(self, waiters: deque[asyncio.Future[None]], left_s: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        waiters.append(waiter)
         try:
             async with asyncio.timeout(left_s):
                 await waiter
@@ -298,12 +307,16 @@ class AsyncPool:
             raise
 
     def on_room(self) -> None:
-        """There may be room for those that wait."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        """There may be room for those that wait: as many are woken, and find some, or wait on."""
+        if not self._waiters and not self._long_waiters:
+            return
+        room = self._size - len(self._connections) - self._connecting
+        if self._long_waiters and self._may_be_exclusive():
+            _wake(self._long_waiters, max(0, room) + sum(each.depth == 0 for each in self._connections))
+        for each in self._connections:
+            if not each.exclusive and not each.paused:
+                room += PIPELINE_MAX - each.depth
+        _wake(self._waiters, room)
 
     def on_retired(self, connection: AsyncConnection) -> None:
         """A connection takes nothing any more."""
@@ -325,9 +338,15 @@ class AsyncPool:
         self.closed = True
         for each in list(self._ending):
             each.abort()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
+        _wake(self._waiters, len(self._waiters))
+        _wake(self._long_waiters, len(self._long_waiters))
         while self._ending:
             await next(iter(self._ending)).ended
+
+
+def _wake(waiters: deque[asyncio.Future[None]], count: int) -> None:
+    while waiters and count > 0:
+        waiter = waiters.popleft()
+        if not waiter.done():
+            waiter.set_result(None)
+            count -= 1
