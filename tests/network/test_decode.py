@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from taskqueuex.commands import COMMANDS
+from taskqueuex.commands import COMMANDS, consume, produce, queues, schedules, tasks
 from taskqueuex.errors import Invalid, InvalidJson
 from taskqueuex.network.checks import is_too_deep
 from taskqueuex.network.decode import BodyReader, read_no_body, read_query
@@ -276,3 +276,30 @@ def test_a_query_is_read_by_its_types():
     assert (query.queue, query.limit, query.name, query.cursor) == ("q", 5, "a b c", "")
     assert read_query(b"force=true", COMMANDS["delete_queue"].query).force is True
     assert read_query(b"", COMMANDS["get_queue"].query) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        (produce.EnqueueTask(priority=3), {"payload": None, "priority": 3}),
+        (
+            produce.EnqueueBatch([produce.EnqueueTask(delay_ms=0)]),
+            {"tasks": [{"payload": None, "delay_ms": 0}]},
+        ),
+        (
+            consume.Settle(worker=consume.WorkerInfo(name="w", quiet=False)),
+            {"worker": {"name": "w", "quiet": False}},
+        ),
+        (consume.Dequeue(queues=["q"]), {"queues": ["q"]}),
+        (tasks.Bulk("retry", tasks.BulkFilter(queue="q")), {"action": "retry", "filter": {"queue": "q"}}),
+        (queues.PutQueue(max_tasks=None), {"max_tasks": None}),
+        (
+            schedules.PutSchedule(queue="q", every_ms=100),
+            {"queue": "q", "task": {"payload": None}, "every_ms": 100},
+        ),
+    ],
+)
+def test_a_request_is_encoded_with_what_was_set(body, sent):
+    encoded = msgspec.json.encode(body)
+    assert msgspec.json.decode(encoded) == sent
+    assert msgspec.json.decode(encoded, type=type(body)) == body
