@@ -6,7 +6,7 @@ import pytest
 from taskqueuex.client import read_item
 from taskqueuex.commands.consume import AckItem, Dequeue, ErrorSpec, SettledReply
 from taskqueuex.commands.produce import BatchReply, EnqueueReply, EnqueueTask, PartialReply
-from taskqueuex.errors import Conflict, Invalid, LeaseLost, NotFound, TaskQueueError
+from taskqueuex.errors import Conflict, Invalid, LeaseLost, NotFound, ProtocolError, TaskQueueError
 
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -94,6 +94,14 @@ def test_errors_are_those_of_the_api(client, queue):
     client.dequeue(queues=[queue], wait_ms=5_000)
     with pytest.raises(LeaseLost):
         client.ack(id, lease=f"{'0' * 24}")
+
+
+def test_an_item_that_is_neither_is_told_as_such():
+    assert isinstance(read_item(msgspec.Raw(b'{"a":1}'), EnqueueReply), ProtocolError)
+    problem = (
+        b'{"type":"t","title":"t","status":409,"detail":"d","code":"lease_lost","outcome":"not_applied"}'
+    )
+    assert isinstance(read_item(msgspec.Raw(problem), SettledReply), LeaseLost)
 
 
 def test_a_target_with_strange_characters_is_quoted(client):

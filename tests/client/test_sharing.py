@@ -56,6 +56,22 @@ def test_the_child_of_a_fork_has_connections_and_keys_of_its_own(scripted):
     assert len({key.partition("-")[0] for key in keys}) == 2
 
 
+def test_a_client_with_other_options_survives_a_fork_too(scripted):
+    server = scripted()
+    client = Client(server.url).with_options(timeout_s=5.0)
+    client.enqueue("q")
+    child = os.fork()
+    if child == 0:
+        try:
+            client.enqueue("q")
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    client.close()
+    assert len(set(server.keys())) == 2
+
+
 @LOOPS
 def test_many_calls_are_pipelined_and_each_gets_its_own_answer(run, server, queue):
     async def main():
@@ -128,6 +144,16 @@ def test_what_a_cancelled_poll_would_have_got_goes_to_the_next(run, server, queu
             assert [each.id for each in (await client.dequeue(queues=[queue], wait_ms=5_000)).tasks] == [id]
 
     run(main())
+
+
+def test_another_event_loop_is_refused_with_the_reason(scripted):
+    server = scripted()
+    client = AsyncClient(server.url)
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(client.enqueue("q"))
+        with pytest.raises(ClientError, match="event loop"):
+            second.run(client.enqueue("q"))
+        first.run(client.close())
 
 
 @LOOPS

@@ -8,7 +8,7 @@ from typing import Final, cast
 from taskqueuex.client.lost import Lost, broken, closed, garbled, not_connected
 from taskqueuex.client.servers import Server
 from taskqueuex.client.wire import Response, ResponseReader
-from taskqueuex.errors import CallTimeout, ProtocolError
+from taskqueuex.errors import CallTimeout, ClientError, ProtocolError
 
 __all__ = ["AsyncConnection", "AsyncPool"]
 
@@ -57,7 +57,9 @@ class AsyncConnection(asyncio.Protocol):
         return len(self._sent)
 
     def send(self, message: bytes, until_s: float, exclusive: bool) -> Answer:
-        """Sends a request. The answer's future fails with Lost."""
+        """Sends a request. The answer's future fails with Lost. Raises ClientError in another loop."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise ClientError("an AsyncClient is of the event loop of its first call: make one for each loop")
         answer: Answer = self._loop.create_future()
         assert self._transport is not None
         if self._sent:

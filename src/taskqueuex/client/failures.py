@@ -6,9 +6,16 @@ import msgspec
 
 from taskqueuex.client.wire import Response
 from taskqueuex.commands.problem import Problem
-from taskqueuex.errors import ClientError, FieldError, Outcome, TaskQueueError, UnexpectedStatus
+from taskqueuex.errors import (
+    ClientError,
+    FieldError,
+    Outcome,
+    ProtocolError,
+    TaskQueueError,
+    UnexpectedStatus,
+)
 
-__all__ = ["error_of", "read_item"]
+__all__ = ["error_of", "owner_of", "read_item"]
 
 T = TypeVar("T")
 
@@ -61,7 +68,10 @@ def read_item(item: msgspec.Raw, kind: type[T]) -> T | TaskQueueError:
     try:
         return msgspec.json.decode(item, type=kind)
     except msgspec.ValidationError:
-        problem = _decode_problem(item)
+        try:
+            problem = _decode_problem(item)
+        except msgspec.ValidationError:
+            return ProtocolError(f"an item of the answer is {bytes(item)[:64]!r}", outcome="unknown")
         return _error(_BY_CODE.get(problem.code, TaskQueueError), problem, None)
 
 

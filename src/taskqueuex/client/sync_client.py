@@ -109,6 +109,7 @@ class Client(SyncMethods):
         """
         other = copy.copy(self)
         other._core = self._core.changed(timeout_s, retry)
+        _clients.add(other)
         return other
 
     def buffered(

@@ -158,14 +158,18 @@ class Pool:
         self._server = server
         self._size = size
         self._connect_timeout_s = connect_timeout_s
+        self._closed = False
+        self._slots: deque[Connection | None] = deque()
         self.reset()
 
     def reset(self) -> None:
-        """For the child of a fork: its parent's connections are not its own."""
-        self._slots: deque[Connection | None] = deque([None] * self._size)
+        """For the child of a fork: its parent's connections are not its own, nor who held a lock."""
+        for slot in self._slots:
+            if slot is not None:
+                slot.close()  # this process's descriptor alone
+        self._slots = deque([None] * self._size)
         self._changed = threading.Condition(threading.Lock())
         self._waiting = 0
-        self._closed = False
 
     def take(self, now_s: float, until_s: float, careful: bool) -> Connection:
         """A connection, for the caller alone until it is given back. Raises Lost, ClientError.
