@@ -141,6 +141,18 @@ def test_the_end_of_the_interpreter_sends_what_is_there(server, queue, ends):
         assert client.get_queue(name).counts["ready"] == 5
 
 
+def test_the_end_of_the_interpreter_does_not_hang_with_the_server(scripted):
+    server = scripted(HANG)
+    script = (
+        "from taskqueuex.client import Client, buffered\n"
+        "buffered.EXIT_FLUSH_S = 0.2\n"
+        f"p = Client({server.url!r}, timeout_s=3_600).buffered(linger_ms=0)\n"
+        "p.enqueue('q').add_done_callback(print)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    assert len(server.requests) <= 1
+
+
 @pytest.mark.parametrize(
     "option", [{"linger_ms": -1}, {"max_batch": 10_001}, {"max_pending": 0}, {"in_flight": 0}]
 )
