@@ -85,6 +85,7 @@ class ScriptedServer:
     def __init__(self, *steps: Any) -> None:
         self.steps = deque(steps)
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.arrived = threading.Semaphore(0)  # released by each request
         self.connections = 0
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -134,6 +135,7 @@ class ScriptedServer:
             headers[name.lower()] = value.strip()
         body = stream.read(int(headers.get("content-length", 0)))
         self.requests.append((line.strip(), headers, body))
+        self.arrived.release()
         step = self.steps.popleft() if self.steps else answer()
         content, then = step if isinstance(step, tuple) else (b"", step)
         if isinstance(then, bytes):

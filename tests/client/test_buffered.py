@@ -87,8 +87,7 @@ def test_flush_says_when_it_takes_too_long_and_close_fails_what_was_not_sent(scr
     with Client(server.url, timeout_s=1.0, retry=ONCE) as client:
         producer = client.buffered(max_batch=1, in_flight=1)
         sent = producer.enqueue("q")
-        while not server.requests:
-            pass
+        server.arrived.acquire()
         unsent = producer.enqueue("q")
         with pytest.raises(CallTimeout):
             producer.flush(0.05)

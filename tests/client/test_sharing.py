@@ -28,8 +28,7 @@ def test_a_thread_that_gets_no_connection_in_time_is_told(scripted):
     with Client(server.url, pool_size=1, timeout_s=0.6, retry=RetryPolicy(attempts_max=1)) as client:
         threads = ThreadPoolExecutor(1)
         first = threads.submit(client.enqueue, "q")
-        while not server.requests:
-            pass
+        server.arrived.acquire()
         with pytest.raises(CallTimeout) as error:
             client.with_options(timeout_s=0.1).enqueue("q")
         assert isinstance(first.exception(), CallTimeout)
@@ -177,8 +176,7 @@ def test_closing_fails_what_is_under_way(run, scripted):
     async def main():
         client = AsyncClient(server.url, retry=RetryPolicy(attempts_max=1))
         call = asyncio.create_task(client.enqueue("q"))
-        while not server.requests:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(server.arrived.acquire)
         await client.close()
         with pytest.raises(ClientError):
             await call
