@@ -6,6 +6,7 @@ __all__ = ["nouns"]
 
 _NOUNS = (
     "serve",
+    "worker",
     "enqueue",
     "queue",
     "task",

@@ -8,6 +8,7 @@ of the shell around the engine; the engine itself never logs.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
@@ -15,6 +16,7 @@ from typing import IO, Any, Literal
 import msgspec
 
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_COLOURS = {logging.DEBUG: 2, logging.INFO: 32, logging.WARNING: 33, logging.ERROR: 31, logging.CRITICAL: 41}
 _RESERVED_FIELDS = frozenset({"at", "level", "logger", "message", "exception"})
 
 
@@ -63,11 +65,21 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One readable line: time, level, logger, message, then key=value; tracebacks follow below it."""
+    """One readable line: time, level, logger, message, then key=value; tracebacks follow below it.
+
+    `coloured`: the level in a colour of its own, for terminals.
+    """
+
+    def __init__(self, *, coloured: bool = False) -> None:
+        super().__init__()
+        self._coloured = coloured
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text, without its last newline."""
-        head = f"{_time(record)} {record.levelname:<7} {record.name}: {_one_line(record.getMessage())}"
+        level = f"{record.levelname:<7}"
+        if self._coloured:
+            level = f"\x1b[{_COLOURS.get(record.levelno, 0)}m{level}\x1b[0m"
+        head = f"{_time(record)} {level} {record.name}: {_one_line(record.getMessage())}"
         extras = "".join(f" {name}={_shown(value)}" for name, value in _extra_fields(record).items())
         exception = _exception_text(self, record)
         return f"{head}{extras}\n{exception}" if exception else head + extras
@@ -93,7 +105,7 @@ def configure(
 
     Args:
         level: the lowest level written, by name (any case) or number.
-        format: `text` for people, `json` for collectors.
+        format: `text` for people (coloured on a terminal, unless NO_COLOR is set), `json` for collectors.
         stream: where to write; standard error when None.
 
     Returns:
@@ -104,8 +116,10 @@ def configure(
     """
     if format not in ("text", "json"):
         raise ValueError(f"the log format is text or json, not {format!r}")
-    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
-    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    stream = stream if stream is not None else sys.stderr
+    handler = logging.StreamHandler(stream)
+    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter(coloured=coloured))
     root = logging.getLogger()
     root.setLevel(level.upper() if isinstance(level, str) else level)
     for old in root.handlers[:]:
