@@ -1,0 +1,1 @@
+"""A web API that enqueues, tells of results and cancels."""
