@@ -380,6 +380,10 @@ class App:
         """A task's result as JSON. What is not there (a parent failed) is null, and never encrypted."""
         return bytes(result) if bytes(result) == b"null" else self.open(result, task_id)
 
+    def progress_of(self, context: Context, value: Any) -> msgspec.Raw:
+        """A task's progress as it is sent."""
+        return msgspec.Raw(self.seal(self.types.encode(value), context.id))
+
     def seal_error(self, task_id: str, message: str, traceback: str) -> tuple[str, str]:
         """The message and traceback of an error as the server may see them."""
         if self._encryption is None:

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from taskqueuex.app.attempt import Home, Item, run_async, run_sync, unknown_task
 from taskqueuex.app.context import Context
 from taskqueuex.client import AsyncClient
@@ -19,11 +17,12 @@ WORKER = "run_until_idle"
 class _Said:
     """Keeps what tasks say of themselves until they are settled."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: Home) -> None:
+        self._app = app
         self.beats: list[HeartbeatItem] = []
 
     def on_progress(self, context: Context, progress: Any) -> None:
-        raw = msgspec.Raw(msgspec.json.encode(progress))
+        raw = self._app.progress_of(context, progress)
         self.beats.append(HeartbeatItem(id=context.id, lease=context.lease, progress=raw))
 
     def on_heartbeat(self, context: Context, extend_s: float | None) -> None:
@@ -39,7 +38,7 @@ async def run_until_idle(app: Home, client: AsyncClient, queues: Sequence[str], 
     while reply.tasks:
         if done >= max_tasks:
             raise RuntimeError(f"not idle after {max_tasks} tasks")
-        said = _Said()
+        said = _Said(app)
         item = await _run(app, reply.tasks[0], said)
         done += 1
         if said.beats:

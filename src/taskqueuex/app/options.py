@@ -8,6 +8,7 @@ from typing import Any, Final, TypedDict
 import msgspec
 
 from taskqueuex.app.control import TaskDefinitionError, seconds
+from taskqueuex.commands.limits import QueueName
 from taskqueuex.commands.produce import BackoffSpec, Dependency, EnqueueTask, OnConflict, OnFailure
 
 __all__ = ["Backoff", "TaskOptions", "fields_of"]
@@ -58,18 +59,23 @@ _DURATIONS: Final = {
     "result_ttl": "result_ttl_ms",
 }
 _INSTANTS: Final = ("run_at", "expires_at")
-_KEPT_APART: Final = ("queue", "unique_key")
 
 
 def fields_of(options: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The fields of an enqueue. Raises TaskDefinitionError, which names the option after `where`."""
+    """The fields of an enqueue, but for its queue and unique key, which the task sees to.
+
+    Raises TaskDefinitionError, which names the option after `where`.
+    """
     fields: dict[str, Any] = {}
     for name, value in options.items():
         if name not in TaskOptions.__annotations__:
             raise TaskDefinitionError(f"{where}: {name}: there is no such option")
-        if value is None or name in _KEPT_APART:
+        if value is None or name == "unique_key":
             continue
         try:
+            if name == "queue":
+                msgspec.convert(value, QueueName)
+                continue
             field, converted = _field(name, value)
             msgspec.convert({field: msgspec.to_builtins(converted)}, EnqueueTask)
         except (msgspec.ValidationError, TypeError, ValueError, AttributeError) as error:

@@ -16,8 +16,6 @@ import threading
 import traceback
 from typing import Any
 
-import msgspec
-
 from taskqueuex.app import App, Context
 from taskqueuex.app.attempt import Item, run_here, unknown_task
 from taskqueuex.commands.consume import AckItem, FailItem, LeasedTask
@@ -42,8 +40,9 @@ __all__ = ["main"]
 class _Pipe:
     """The way to the worker; also the reporter of the contexts here."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, app: App) -> None:
         self._connection = connection
+        self._app = app
         self._lock = threading.Lock()
 
     def send(self, message: Any) -> None:
@@ -51,7 +50,7 @@ class _Pipe:
             self._connection.sendall(frame(message))
 
     def on_progress(self, context: Context, progress: Any) -> None:
-        self.send(Progress(context.lease, msgspec.Raw(msgspec.json.encode(progress))))
+        self.send(Progress(context.lease, self._app.progress_of(context, progress)))
 
     def on_heartbeat(self, context: Context, extend_s: float | None) -> None:
         self.send(Extend(context.lease, None if extend_s is None else round(extend_s * 1000)))
@@ -71,7 +70,7 @@ def main(descriptor: int) -> int:
     configure_logs(first.log_level, first.log_format)
     sys.path[:] = first.path
     app = load_app(first.app)
-    pipe = _Pipe(connection)
+    pipe = _Pipe(connection, app)
     with asyncio.Runner() as runner:
         lifespan = app.lifespan()
         runner.run(lifespan.open())

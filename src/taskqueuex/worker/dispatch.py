@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
 from taskqueuex.app import App, Context
 from taskqueuex.app.attempt import Item, unknown_task
 from taskqueuex.app.task import Mode
@@ -177,8 +175,8 @@ class Dispatcher:
 
     def on_progress(self, context: Context, progress: Any) -> None:
         """From any thread."""
-        sealed = self._app.seal(msgspec.json.encode(progress), context.id)
-        self._loop.call_soon_threadsafe(self._heartbeats.say, Progress(context.lease, msgspec.Raw(sealed)))
+        message = Progress(context.lease, self._app.progress_of(context, progress))
+        self._loop.call_soon_threadsafe(self._heartbeats.say, message)
 
     def on_heartbeat(self, context: Context, extend_s: float | None) -> None:
         """From any thread. What runs on the loop itself may block it at once, so it is sent now."""

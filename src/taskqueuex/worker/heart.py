@@ -92,8 +92,9 @@ class Heart:
     def on_message(self, message: ToHeart, now: float) -> None:
         """The worker says something."""
         if isinstance(message, Beat):
+            born = {pid: start_time(pid) for pid in {held.pid for held in message.held}}
             for held in message.held:
-                self._entries[held.lease] = _Entry(held, start_time(held.pid), now)
+                self._entries[held.lease] = _Entry(held, born[held.pid], now)
             return
         if isinstance(message, Settled):
             for lease in message.leases:
