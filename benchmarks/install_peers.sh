@@ -8,6 +8,17 @@ for pair in redis-server:redis-server nginx:nginx-light beanstalkd:beanstalkd cc
     program=${pair%%:*}
     PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+
+# Libraries for comparison, in an environment of their own: their dependencies are none of ours.
+here=$(cd "$(dirname "$0")" && pwd)
+if [ ! -x "$here/.peers/bin/python" ]; then
+    python3 -m venv "$here/.peers"
+    "$here/.peers/bin/python" -m pip install --quiet --disable-pip-version-check \
+        'celery[redis]==5.7.0' 'huey==3.5.4' 'dramatiq[redis]==2.2.1' 'pgqueuer[asyncpg]==1.6.0' \
+        'uvloop==0.23.0'
+fi
+
 [ -n "$missing" ] || { echo "all peers are installed"; exit 0; }
 
 run=""

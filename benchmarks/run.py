@@ -18,7 +18,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from scenarios import FULL, QUICK, SCENARIOS, Result
+from results import Result
+from scenarios import FULL, QUICK, SCENARIOS
 from servers import Bench
 
 # The hardware the seed figures were stated for, and the figures: a comparison by extrapolation only.

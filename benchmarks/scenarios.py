@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
-import msgspec
-
 from measure import (
     Client,
     Figures,
@@ -22,42 +20,9 @@ from measure import (
     run_load,
     start_load,
 )
+from results import Bar, Result, Scale
+from sdk import SDK_SCENARIOS
 from servers import Bench, NotInstalled, Server, answers_http
-
-
-class Bar(msgspec.Struct):
-    """One figure against the limit set for it."""
-
-    what: str
-    measured: float
-    limit: float
-    unit: str
-    at_least: bool = False
-    """The measured figure must reach the limit; otherwise it must stay at or below it."""
-
-    @property
-    def met(self) -> bool:
-        """Whether the bar is reached."""
-        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
-
-
-class Result(msgspec.Struct):
-    """All of one scenario."""
-
-    name: str
-    what: str
-    figures: list[Figures] = []
-    bars: list[Bar] = []
-    notes: list[str] = []
-
-
-class Scale(msgspec.Struct, frozen=True):
-    """How much to measure."""
-
-    seconds: float
-    rounds: int
-    backlog: int
-
 
 FULL = Scale(seconds=3.0, rounds=3, backlog=2_000_000)
 QUICK = Scale(seconds=1.0, rounds=1, backlog=200_000)
@@ -281,6 +246,7 @@ SCENARIOS: dict[str, Callable[[Bench, Scale], Result]] = {
     "neighbours": neighbours,
     "mixed": mixed,
     "connections": connections,
+    **SDK_SCENARIOS,
 }
 
 

@@ -151,6 +151,13 @@ def _program(name: str) -> str:
     return found
 
 
+def _postgres_program(name: str) -> str:
+    """Debian keeps them out of the way, by version."""
+    for found in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True):
+        return str(found)
+    return _program(name)
+
+
 class Bench:
     """The directory of one run, on the disk to be measured, and the servers started in it."""
 
@@ -197,6 +204,30 @@ class Bench:
         options = ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--bind", "127.0.0.1"]
         command = [_program("redis-server"), "--port", str(port), "--dir", str(data), *options]
         return self._running(Server("redis", command, port, data), accepts)
+
+    def redis_volatile(self) -> contextlib.AbstractContextManager[Server]:
+        """Redis that keeps nothing on disk, as brokers are often run."""
+        port, data = free_port(), self._data("redis-volatile")
+        options = ["--appendonly", "no", "--save", "", "--bind", "127.0.0.1"]
+        command = [_program("redis-server"), "--port", str(port), "--dir", str(data), *options]
+        return self._running(Server("redis-volatile", command, port, data), accepts)
+
+    def postgres(self) -> contextlib.AbstractContextManager[Server]:
+        """PostgreSQL with its defaults: durable, an fsync before each commit."""
+        port, data = free_port(), self._data("postgres")
+        # It refuses to run as root.
+        as_user = []
+        if os.getuid() == 0:
+            shutil.chown(data, "postgres")
+            data.parent.chmod(0o755)
+            as_user = [_program("setpriv"), "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        initdb = [*as_user, _postgres_program("initdb"), "-A", "trust", "-U", "postgres", "-D", str(data)]
+        done = subprocess.run(initdb, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"initdb: {done.stderr}")
+        options = ["-p", str(port), "-k", str(data), "-h", "127.0.0.1"]
+        command = [*as_user, _postgres_program("postgres"), "-D", str(data), *options]
+        return self._running(Server("postgres", command, port, data), accepts)
 
     def beanstalkd(self) -> contextlib.AbstractContextManager[Server]:
         """beanstalkd with its binlog, an fsync after every write."""
