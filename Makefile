@@ -9,7 +9,7 @@ KILLS ?= 5000
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint types contract check bench design-map torture clean
+.PHONY: help setup serve test lint types contract check bench demo design-map torture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: lint types contract test ## all that must pass before a change goes in
 bench: setup ## measure the server and its peers side by side; ARGS="--quick" for a short round
 	sh benchmarks/install_peers.sh
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+demo: setup ## a trading day on real prices through queues, live; ARGS="--bars 500 --seconds 5" for a short one
+	cd examples && ../$(BIN)/python -m trading $(ARGS)
 
 design-map: setup ## measure what docs/design-map.md quotes
 	for script in threaded_server locks handover cold_reads objects order_keys payloads store_calls \
