@@ -29,7 +29,7 @@ async def price(symbol: str, quantity: int) -> Quote:
 
 
 @app.task(timeout=60)
-async def watch(symbol: str, seconds: float, context: Context) -> str:
+async def watch(context: Context, symbol: str, seconds: float) -> str:
     """Takes its time, so that it can be watched, and cancelled."""
     context.progress({"watching": symbol})
     await asyncio.sleep(seconds)

@@ -87,7 +87,7 @@ def orders_of(timeline: Sequence[Bar]) -> list[Order]:
     """An order wherever three bars of a symbol went the same way; the wider the bar, the more urgent."""
     usual = _usual_range(timeline)
     last: dict[str, list[bool]] = defaultdict(list)
-    orders = []
+    orders: list[Order] = []
     for bar in timeline:
         rose = last[bar.symbol] = [*last[bar.symbol][-2:], bar.close > bar.open]
         if len(rose) == 3 and len(set(rose)) == 1:

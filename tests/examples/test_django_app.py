@@ -67,4 +67,4 @@ def test_an_older_attempt_changes_nothing(shop):
             pass
 
     order = shop.Order.objects.create(symbol="GOOG", quantity=1, state="returned", attempt=2)
-    assert shop.settle(order.id, Old()) == "returned"
+    assert shop.settle.function(Old(), order.id) == "returned"

@@ -20,7 +20,7 @@ app = App(default_queue="shop", middleware=[FreshConnections()])
 
 
 @app.task(max_attempts=5, unique_key="order-{}".format)
-def settle(order_id: int, context: Context) -> str:
+def settle(context: Context, order_id: int) -> str:
     """May run twice, as any task: an attempt that is older than what the row has seen changes nothing."""
     changed = Order.objects.filter(id=order_id, attempt__lt=context.attempt)
     changed.update(state="settled", attempt=context.attempt)
