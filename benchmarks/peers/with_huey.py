@@ -24,4 +24,6 @@ def many(numbers):
 
 
 if __name__ == "__main__":
-    main(noop, many, stamped)
+    import with_huey  # its tasks are named after their module, and the worker knows this one
+
+    main(with_huey.noop, with_huey.many, with_huey.stamped)

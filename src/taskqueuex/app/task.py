@@ -3,7 +3,8 @@
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack
 
 import msgspec
@@ -130,29 +131,31 @@ class Task(Generic[P, R]):
     def enqueue_many(self, calls: Iterable[Any]) -> list[Handle[R]]:
         """Puts many calls in: each a tuple of arguments, a dict of named ones, or the only argument.
 
-        All arguments are checked before any is sent. Up to 10,000 (or 8 MiB) are one batch, which is
-        taken as a whole or not at all; an error of a later one says how many were taken before.
+        Up to 10,000 (or 8 MiB) are one batch, whose arguments are checked before it is sent, and which
+        is taken as a whole or not at all. The next one is made ready while the server has the last. An
+        error says how many tasks were taken before.
         """
         handles: list[Handle[R]] = []
-        for batch in self._batches(calls):
+        client = self.owner.client
+        with _telling(handles), ThreadPoolExecutor(1, "enqueue-many") as sender:
+            sent: Future[BatchReply] | None = None
             try:
-                reply = self.owner.client.enqueue_batch(self.queue, tasks=batch)
-            except Exception as error:
-                error.add_note(f"{len(handles)} tasks had been enqueued before")
-                raise
-            handles += self._handles(reply)
+                for batch in self._batches(calls):
+                    if sent is not None:
+                        handles += self._handles(sent.result())
+                    sent = sender.submit(client.enqueue_batch, self.queue, tasks=batch)
+            finally:
+                if sent is not None:
+                    handles += self._handles(sent.result())
         return handles
 
     async def enqueue_many_async(self, calls: Iterable[Any]) -> list[Handle[R]]:
         """As `enqueue_many`."""
         handles: list[Handle[R]] = []
-        for batch in self._batches(calls):
-            try:
+        with _telling(handles):
+            for batch in self._batches(calls):
                 reply = await self.owner.async_client.enqueue_batch(self.queue, tasks=batch)
-            except Exception as error:
-                error.add_note(f"{len(handles)} tasks had been enqueued before")
-                raise
-            handles += self._handles(reply)
+                handles += self._handles(reply)
         return handles
 
     def fields(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +185,7 @@ class Task(Generic[P, R]):
     def _batches(self, calls: Iterable[Any]) -> Iterator[list[EnqueueTask]]:
         batch: list[EnqueueTask] = []
         size = 0
-        for fields in [self.fields(*_call(each)) for each in calls]:
+        for fields in (self.fields(*_call(each)) for each in calls):
             size += len(fields["payload"])
             if batch and (len(batch) == BATCH_MAX or size > BATCH_BYTES_MAX):
                 yield batch
@@ -199,6 +202,16 @@ class Task(Generic[P, R]):
         owner, decode = self.owner, self.arguments.decode_result
         found = set(reply.duplicates)
         return [Handle(each, owner, decode, index in found) for index, each in enumerate(reply.ids)]
+
+
+@contextmanager
+def _telling(handles: list[Any]) -> Iterator[None]:
+    """An error that passes says how many tasks there are already."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"{len(handles)} tasks had been enqueued before")
+        raise
 
 
 class Signature(Generic[R]):
