@@ -63,7 +63,9 @@ async def _drain_queue(consumer: Consumer, server: TorturedServer, queue: str) -
     while True:
         # One task of a group at a time is all that an ordered queue hands out: its order shows one by one.
         most = 1 if queue == "ordered" else consumer.random.randint(1, 400)
-        taken = await consumer.take(f"/v1/queues/{queue}/dequeue", {"max": most})
+        # Long leases: one that runs out on a busy machine before its ack arrives is delivered again, rightly
+        # and out of order. Nothing is left leased when the server is killed here.
+        taken = await consumer.take(f"/v1/queues/{queue}/dequeue", {"max": most, "lease_ms": 60_000})
         if taken is None:
             consumer.history.unexpected.append(
                 f"a dequeue of {queue} in the quiet of the drain got no answer"
