@@ -21,6 +21,7 @@ __all__ = ["EmbeddedNode", "start"]
 
 SOCKET_NAME = "tqx.sock"
 STOP_S = 30.0
+CATCH_UP_S = 5.0
 
 
 class EmbeddedNode:
@@ -55,10 +56,11 @@ class EmbeddedNode:
         await self._node.stopping()
         await self._node.stop()
 
-    def poke(self) -> None:
-        """Makes the node look at its clock, when that was turned by hand."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._node.poke)
+    def catch_up(self) -> None:
+        """Makes the node look at its clock, when that was turned by hand, and do all that is due."""
+        if self._loop is not None and self._thread.is_alive():
+            done = asyncio.run_coroutine_threadsafe(self._node.caught_up(CATCH_UP_S), self._loop)
+            done.result(STOP_S)
 
     def stop(self) -> None:
         """Stops it in good order, and waits for that."""

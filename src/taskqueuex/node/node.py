@@ -151,10 +151,10 @@ class Node:
         """Returns when `request_stop` was called."""
         await self._stopping.wait()
 
-    def poke(self) -> None:
-        """Makes a turn happen soon: the clock may have been turned by hand."""
+    async def caught_up(self, timeout_s: float) -> None:
+        """Returns when all that is due has been done: the clock was turned by hand."""
         if self.state.writer is not None:
-            self.state.writer.poke()
+            await self.state.writer.caught_up(timeout_s)
 
     # Calls
 

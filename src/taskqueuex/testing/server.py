@@ -26,12 +26,15 @@ class ServerClock(SystemClock):
         self._node: EmbeddedNode | None = None
 
     def advance(self, seconds: float) -> None:
-        """Puts the clock forward. Leases that would have ended by then end, too."""
+        """Puts the clock forward, and returns when the server has done what is due by then.
+
+        Leases that would have ended by then end, too. Raises ValueError for a negative number.
+        """
         if seconds < 0:
             raise ValueError(f"seconds: the clock goes forward only, not by {seconds}")
         self._added_us += round(seconds * 1_000_000)
         if self._node is not None:
-            self._node.poke()
+            self._node.catch_up()
 
     def now_ms(self) -> int:
         return super().now_ms() + self._added_us // 1_000

@@ -175,6 +175,24 @@ class Writer:
             self.poke()
             await asyncio.wait([future], timeout=0.05)
 
+    async def caught_up(self, timeout_s: float) -> None:
+        """Returns when all that is due by now has been done, with the reads that it takes.
+
+        For a clock that was turned by hand. Under load there is always more to do: then it returns after
+        `timeout_s`.
+        """
+        until_s = self.loop.time() + timeout_s
+        while (self._busy() or self._is_due()) and not self._failed and not self._stopped:
+            if self.loop.time() >= until_s:
+                return
+            self.poke()
+            await asyncio.sleep(0.001)
+
+    def _is_due(self) -> bool:
+        """Whether a timer is due, or will be in a millisecond: so long one waits that has to be read."""
+        at_ms = self.engine.next_alarm_ms()
+        return at_ms is not None and at_ms <= self.clock.now_ms() + 1
+
     async def backup(self, path: Path) -> int:
         """A consistent copy of the store in a directory that does not exist yet; returns its bytes.
 
