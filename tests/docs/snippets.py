@@ -1,0 +1,158 @@
+"""Runs the code of a guide as a reader would: section by section, each in a directory of its own.
+
+    ```python               whose first line is `# name.py` is that file; `# test_name.py` is run by pytest
+    ```python               without such a line is a piece of the section's script, which must end well
+    ```python before        is of another library: it is only parsed
+    ```sh                   commands: `tqx serve` and `tqx worker` run until the section ends, others to their
+                            end; what `pip install` names must be an extra of this project
+
+A section is what stands under one `##` heading. It has a server in memory; if it says `tqx serve`, a real
+one. Where it has a script, and a module with an app, a worker of that module runs beside it. The usual
+address in a script is replaced by the server's.
+"""
+
+import ast
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from processes import Program
+from tests.docs.tour import ROOT
+
+from taskqueuex.testing import MemoryServer
+
+__all__ = ["Section", "all_blocks", "run", "sections"]
+
+TIMEOUT_S = 60
+ADDRESS = "http://127.0.0.1:7470"
+
+_FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"# (\w+\.py)\n")
+
+
+@dataclass
+class Section:
+    """What is to be run of one section."""
+
+    title: str
+    files: dict[str, str] = field(default_factory=dict)
+    scripts: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+
+    @property
+    def modules(self) -> list[str]:
+        """Those with an app, which a worker can be started for."""
+        return [name[:-3] for name, code in self.files.items() if "= App(" in code]
+
+    @property
+    def tests(self) -> list[str]:
+        """Files for pytest."""
+        return [name for name in self.files if name.startswith("test_")]
+
+
+def all_blocks(text: str) -> list[tuple[str, str]]:
+    """All fenced blocks of a document: what stands behind the fence, and the content."""
+    return _FENCE.findall(text)
+
+
+def sections(text: str) -> list[Section]:
+    """The sections that have something to run. Raises ValueError for a block that nothing can run."""
+    found = []
+    for part in re.split(r"^## ", text, flags=re.MULTILINE):
+        section = Section(part.partition("\n")[0])
+        for language, content in all_blocks(part):
+            _add(section, language, content)
+        if section.files or section.scripts or section.commands:
+            found.append(section)
+    return found
+
+
+def _add(section: Section, language: str, content: str) -> None:
+    if language == "python before":
+        ast.parse(content)
+    elif language == "sh":
+        section.commands += content.splitlines()
+    elif language != "python":
+        raise ValueError(f"{section.title}: a block of {language!r} cannot be run")
+    elif named := _FILE.match(content):
+        section.files[named[1]] = content
+    else:
+        section.scripts.append(content)
+
+
+def run(section: Section, directory: Path) -> None:
+    """Runs a section in an empty directory. Raises AssertionError with what was printed."""
+    for name, code in section.files.items():
+        (directory / name).write_text(code)
+    with ExitStack() as stack:
+        url = _server(section, directory, stack)
+        if section.scripts:
+            for module in section.modules:
+                _start(["worker", module, "--name", f"of-{module}"], directory, url, stack)
+            script = directory / "script.py"
+            script.write_text("".join(section.scripts).replace(ADDRESS, url))
+            _to_the_end([sys.executable, "script.py"], directory, url)
+        for test in section.tests:
+            _to_the_end([sys.executable, "-m", "pytest", "-q", "-W", "error", test], directory, url)
+        for command in section.commands:
+            _run_command(shlex.split(command), directory, url, stack)
+
+
+def _server(section: Section, directory: Path, stack: ExitStack) -> str:
+    if "tqx serve" not in section.commands:
+        return stack.enter_context(MemoryServer()).url
+    serve = Program("taskqueuex.cli", "serve", "--listen", "127.0.0.1:0", cwd=directory)
+    stack.callback(_end, serve)
+    return serve.wait_for(r"serving url=(\S+)")[1]
+
+
+def _run_command(command: list[str], directory: Path, url: str, stack: ExitStack) -> None:
+    if command == ["tqx", "serve"]:
+        return  # it runs already
+    if command[:2] == ["pip", "install"]:
+        _check_extras(command[2])
+    elif command[:2] == ["tqx", "worker"]:
+        _start(command[1:], directory, url, stack)
+    elif command[0] == "tqx":
+        _to_the_end([sys.executable, "-m", "taskqueuex.cli", *command[1:]], directory, url)
+    else:
+        raise ValueError(f"{command} cannot be run")
+
+
+def _check_extras(requirement: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    name, _, extras = requirement.rstrip("]").partition("[")
+    assert name == project["name"]
+    assert set(filter(None, extras.split(","))) <= set(project["optional-dependencies"])
+
+
+def _start(arguments: list[str], directory: Path, url: str, stack: ExitStack) -> None:
+    worker = Program("taskqueuex.cli", *arguments, cwd=directory, env={"TQX_SERVER": url})
+    stack.callback(_end, worker)
+    worker.wait_for("worker ready")
+
+
+def _end(program: Program) -> None:
+    program.signal(signal.SIGTERM)
+    code = program.wait()
+    program.kill()
+    assert code == 0, program.log
+
+
+def _to_the_end(command: list[str], directory: Path, url: str) -> None:
+    ended = subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, "TQX_SERVER": url},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert ended.returncode == 0, f"{command}:\n{ended.stdout}{ended.stderr}"
