@@ -115,7 +115,7 @@ class Feed:
             _log.error("a call was refused", extra={"error": str(error)})
             self._call(self._settle_each(items))
             reply = None
-        except TaskQueueError as error:
+        except Exception as error:  # whatever it was, what ended must not be forgotten
             self._items.extendleft(reversed(items))
             await self._back_off(error)
             reply = None
@@ -136,7 +136,7 @@ class Feed:
         lane.ask(count)
         try:
             reply = await self._send([], self._dequeue(lane, count, self._poll_ms))
-        except TaskQueueError as error:
+        except Exception as error:
             await self._back_off(error)
         else:
             self._on_reply([], reply)
@@ -200,10 +200,12 @@ class Feed:
             except TaskQueueError:
                 self.settle(item)
 
-    async def _back_off(self, error: TaskQueueError) -> None:
+    async def _back_off(self, error: Exception) -> None:
         """Full jitter: many workers wait for the same server."""
         self._failures += 1
-        if self._failures == 1:
+        if not isinstance(error, TaskQueueError):
+            _log.error("a call failed", exc_info=error)
+        elif self._failures == 1:
             _log.warning("no answer from the server; it is asked again", extra={"error": str(error)})
         await asyncio.sleep(random.uniform(0, min(BACKOFF_MAX_S, 0.1 * 2 ** min(self._failures, 10))))
 
