@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from tests.docs.tour import ROOT, Normaliser, Terminals, blocks, languages, steps
+from tests.docs.tour import ROOT, Normaliser, Terminals, blocks, languages, parts, steps
 
 TOURS = ["README.md", "docs/api.md", "docs/storage.md"]
 
@@ -12,8 +12,10 @@ TOURS = ["README.md", "docs/api.md", "docs/storage.md"]
 def test_every_command_prints_what_the_document_shows(document, tmp_path):
     shown, printed = Normaliser(), Normaliser()
     with Terminals(tmp_path) as terminals:
-        for block in blocks((ROOT / document).read_text(), "console"):
-            for step in steps(block):
+        for language, block in parts((ROOT / document).read_text()):
+            if language == "python":
+                terminals.write(block)
+            for step in steps(block) if language == "console" else ():
                 assert printed(terminals.run(step.command)) == shown(step.shown), step.command
 
 
@@ -21,10 +23,13 @@ def test_every_command_prints_what_the_document_shows(document, tmp_path):
 def test_every_command_of_a_document_is_in_a_block_that_is_run(document):
     text = (ROOT / document).read_text()
     assert "console" in languages(text)
-    assert languages(text) <= {"console", "sh", "text"}
+    assert languages(text) <= {"console", "sh", "text", "python"}
     for block in blocks(text, "sh"):  # what cannot be run from within a test run
         for line in block.splitlines():
             command = line.partition("#")[0].split()
+            if command[:2] == ["pip", "install"]:
+                assert command[2] == "taskqueuex", line
+                continue
             assert command[0] == "make", line
             subprocess.run(["make", "--dry-run", *command[1:]], cwd=ROOT, check=True, capture_output=True)
 

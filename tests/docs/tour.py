@@ -6,9 +6,10 @@ A block fenced as `console` is a session in a terminal:
     > its second line
     what it printed
 
-`make serve` stands for a terminal of its own: a server is started there, on a free port. Its data directory
-stays, so that a second `make serve` finds what the first one kept. Port 7470 in commands is replaced by the
-free one, and back again in what they print.
+A block fenced as `python` is a file, named in its first line. `make serve` (or `tqx serve`) stands for a
+terminal of its own: a server is started there, on a free port. Its data directory stays, so that a second
+`make serve` finds what the first one kept. Port 7470 in commands is replaced by the free one, and back again
+in what they print.
 
 Both texts are compared in a form that has forgotten what differs from run to run:
 
@@ -23,6 +24,7 @@ Both texts are compared in a form that has forgotten what differs from run to ru
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -55,6 +57,11 @@ class Step:
 def blocks(text: str, language: str) -> list[str]:
     """The contents of the fenced blocks of a language, in order."""
     return [content for found, content in _BLOCK.findall(text) if found == language]
+
+
+def parts(text: str) -> list[tuple[str, str]]:
+    """All fenced blocks with their languages, in order."""
+    return _BLOCK.findall(text)
 
 
 def languages(text: str) -> set[str]:
@@ -141,13 +148,15 @@ class Terminals:
             text=True,
             cwd=directory,
             env=environment,
+            start_new_session=True,
         )
 
     def __enter__(self) -> Terminals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._shell.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._shell.pid, signal.SIGKILL)  # what runs in the background of it, too
         self._shell.communicate()
         if self._server is not None and self._server.poll() is None:
             self._server.send_signal(signal.SIGTERM)
@@ -155,8 +164,8 @@ class Terminals:
 
     def run(self, command: str) -> str:
         """What a command prints, on both streams, as if the port were the usual one."""
-        if command == "make serve":
-            printed = self._serve()
+        if command in ("make serve", "tqx serve"):
+            printed = self._serve(command)
         else:
             printed = self._run_in_shell(command.replace(str(PORT), str(self._port)))
         return printed.replace(f"127.0.0.1:{self._port}", f"127.0.0.1:{PORT}")
@@ -174,7 +183,13 @@ class Terminals:
             lines.append(line)
         raise RuntimeError(f"the shell ended in {command!r}: {''.join(lines)}")
 
-    def _serve(self) -> str:
+    def write(self, block: str) -> None:
+        """Makes the file that a block of Python is, by the name in its first line: `# shop.py`."""
+        name = block.partition("\n")[0].removeprefix("# ")
+        assert re.fullmatch(r"\w+\.py", name), f"the first line of a block of Python names its file: {name}"
+        (self._directory / name).write_text(block.replace(str(PORT), str(self._port)))
+
+    def _serve(self, given: str) -> str:
         """Starts what `make serve` would start, and returns what it printed until it was ready."""
         if self._server is not None:
             self._server.wait(TIMEOUT_S)  # the document has just ended it
@@ -194,7 +209,7 @@ class Terminals:
             if self._server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server does not serve: {log.read_text()}")
             time.sleep(0.02)  # another process has no other way to tell
-        return f"{planned.strip()}\n{log.read_text()}"
+        return f"{planned.strip()}\n{log.read_text()}" if given == "make serve" else log.read_text()
 
     def _is_ready(self) -> bool:
         try:
@@ -216,6 +231,8 @@ def rewrite(document: Path) -> None:
         here = f"{Path(directory).resolve()}/"
 
         def fresh(match: re.Match[str]) -> str:
+            if match.group(1) == "python":
+                terminals.write(match.group(2))
             if match.group(1) != "console":
                 return match.group()
             lines = []
