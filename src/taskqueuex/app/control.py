@@ -2,8 +2,6 @@
 
 from datetime import timedelta
 
-from taskqueuex.errors import TaskQueueError
-
 __all__ = [
     "ArgumentError",
     "Reject",
@@ -56,10 +54,11 @@ class ResultTimeout(TimeoutError):
     """The task had not ended in the time that its caller gave it. It goes on."""
 
 
-class TaskEnded(TaskQueueError):
-    """A task that has no result, because of how it ended. `task_id` names it."""
+class TaskEnded(Exception):
+    """A task that has no result, because of how it ended. `task_id` names it.
 
-    code, title = "task_ended", "The task ended without a result"
+    No error of the server or the client: those are TaskQueueErrors.
+    """
 
     def __init__(self, detail: str, *, task_id: str, type: str = "", traceback: str = "") -> None:
         super().__init__(detail)
@@ -71,16 +70,10 @@ class TaskEnded(TaskQueueError):
 class TaskFailed(TaskEnded):
     """It is dead: its attempts failed."""
 
-    code, title = "task_failed", "The task is dead"
-
 
 class TaskCancelled(TaskEnded):
     """It was cancelled: by somebody, or because a task failed that it depended on."""
 
-    code, title = "task_cancelled", "The task was cancelled"
-
 
 class TaskExpired(TaskEnded):
     """It had not started by the time given."""
-
-    code, title = "task_expired", "The task expired"
