@@ -22,6 +22,7 @@ COMMANDS = {
     "enqueue": [],
     "bulk": [],
     "stats": [],
+    "bench": [],
     "backup": [],
     "restore": [],
     "doctor": [],

@@ -16,6 +16,7 @@ _NOUNS = (
     "schedule",
     "workers",
     "stats",
+    "bench",
     "backup",
     "doctor",
     "openapi",
