@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 __all__ = ["main", "ran", "started"]
 
 WARM_UP = 500
+STAMPED_WARM_UP = 50
 _begun = _begun_cpu = 0.0
 _counted = 0
 _waits: list[float] = []
@@ -38,7 +39,7 @@ def started(made_at: float) -> None:
     """A stamped task has started."""
     _waits.append(time.time() - made_at)
     if len(_waits) == int(os.environ["COUNT"]):
-        ordered = sorted(_waits[len(_waits) // 10 :])  # without those of the start
+        ordered = sorted(_waits[STAMPED_WARM_UP:])
         middle, high = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
         _write({"operations": len(_waits), "p50_us": middle * 1e6, "p99_us": high * 1e6})
 
