@@ -238,3 +238,10 @@ def test_a_payload_of_one_mebibyte_is_taken(api, queue):
     assert api.task(id)["payload"] == payload
     assert api.take(queue)["payload"] == payload
     assert json.loads(api.call("GET", f"/v1/tasks/{id}").body)["payload"] == payload
+
+
+@pytest.mark.parametrize("durability", ["durable", "relaxed"])
+def test_a_key_costs_no_more_than_its_queue_promises(api, queue, durability):
+    api.call("PUT", f"/v1/queues/{queue}", {"durability": durability})
+    reply = api.call("POST", f"/v1/queues/{queue}/tasks", {"payload": 1}, Idempotency_Key=queue)
+    assert reply.status == 201 and reply.headers["durability"] == durability

@@ -22,7 +22,7 @@ import msgspec
 
 from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Call, Sink
-from taskqueuex.engine import LEVEL_DURABLE, LEVEL_MEMORY, Engine, Need
+from taskqueuex.engine import LEVEL_DURABLE, LEVEL_MEMORY, LEVEL_RELAXED, Engine, Need
 from taskqueuex.errors import Draining, Overloaded, RequestTimeout, StorageUnavailable, TaskQueueError
 from taskqueuex.model.reads import ReadLater, ReadRequest
 from taskqueuex.storage import StorageError, StoreStalled
@@ -356,7 +356,9 @@ class Writer:
             body = msgspec.json.encode(body)
             key_hash = IdempotencyKeys.hash_of(call)
             self.keys.keep(self._batch, key_hash, call, status, body, self.engine.core.now_ms)
-            level = LEVEL_DURABLE
+            # The key is in the same batch as the change, and is worth what that is worth: they are lost or
+            # kept together. It has a row even where the change has none.
+            level = max(level, LEVEL_RELAXED)
         self._wake_repeats(call)
         self._hold(call, status, body, level)
 
