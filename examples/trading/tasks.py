@@ -14,7 +14,7 @@ from typing import Literal, TextIO
 
 import msgspec
 
-from taskqueuex import App, Context, Reject
+from taskqueuex import App, Context, Reject, injected
 
 __all__ = ["Approved", "Order", "Quote", "Receipt", "app", "ingest", "price", "risk", "settle"]
 
@@ -91,7 +91,7 @@ def symbol_of(quote: Quote) -> str:
 
 
 @app.task(queue="quotes", unique_key=symbol_of, on_conflict="replace", result_ttl=0)
-async def price(context: Context, quote: Quote, journal: Journal) -> None:
+async def price(context: Context, quote: Quote, journal: Journal = injected) -> None:
     """Prices a symbol's book. While one waits, a newer quote takes its place."""
     started_ns = time.monotonic_ns()
     await asyncio.sleep(PRICING_S)
@@ -99,14 +99,14 @@ async def price(context: Context, quote: Quote, journal: Journal) -> None:
 
 
 @app.task(queue="orders")
-async def ingest(context: Context, order: Order, journal: Journal) -> Order:
+async def ingest(context: Context, order: Order, journal: Journal = injected) -> Order:
     """Takes an order in; the most urgent one first."""
     journal.write(context, time.monotonic_ns(), number=order.number)
     return order
 
 
 @app.task(queue="risk")
-async def risk(context: Context, order: Order, journal: Journal) -> Approved:
+async def risk(context: Context, order: Order, journal: Journal = injected) -> Approved:
     """Asks the rules of the day; one symbol after another."""
     started_ns = time.monotonic_ns()
     limit = json.loads((directory() / "rules.json").read_text())[order.symbol]
@@ -118,7 +118,7 @@ async def risk(context: Context, order: Order, journal: Journal) -> Approved:
 
 
 @app.task(queue="settlement")
-async def settle(context: Context, approved: Approved, journal: Journal) -> Receipt:
+async def settle(context: Context, approved: Approved, journal: Journal = injected) -> Receipt:
     """Books the trade."""
     order = approved.order
     journal.write(context, time.monotonic_ns(), number=order.number, quantity=order.quantity)

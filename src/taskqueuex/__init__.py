@@ -37,6 +37,7 @@ _HOMES = {
         "chord",
         "current_context",
         "group",
+        "injected",
     ),
     "taskqueuex.client": ("AsyncClient", "Client", "RetryPolicy"),
 }

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueuex.app import ArgumentError, Context, TaskDefinitionError
+from taskqueuex.app import ArgumentError, Context, TaskDefinitionError, injected
 from taskqueuex.app.arguments import Arguments, JsonTypes
 
 
@@ -121,6 +121,17 @@ def test_the_context_is_no_argument():
     assert found.encode(found.bind((1,), {})) == b'{"a":1}'
     with pytest.raises(ArgumentError, match="context: is passed by the worker"):
         found.bind((), {"a": 1, "context": None})
+
+
+def test_what_is_injected_may_have_a_default_that_says_so():
+    def task(a: int, context: Context = injected) -> None: ...
+
+    assert arguments(task).by_worker == {"context": Context}
+
+    def wrong(a: int, thing: Thing = injected) -> None: ...
+
+    with pytest.raises(TaskDefinitionError, match="thing: no resource provides"):
+        arguments(wrong)
 
 
 @pytest.mark.parametrize(

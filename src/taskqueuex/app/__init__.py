@@ -21,6 +21,7 @@ from taskqueuex.app.encryption import DecryptionError, KeyRing
 from taskqueuex.app.handle import Handle
 from taskqueuex.app.middleware import Middleware
 from taskqueuex.app.options import Backoff, TaskOptions
+from taskqueuex.app.resources import injected
 from taskqueuex.app.task import Signature, Task
 from taskqueuex.app.workflow import Node, Workflow, WorkflowHandle, chain, chord, group
 
@@ -52,4 +53,5 @@ __all__ = [
     "chord",
     "current_context",
     "group",
+    "injected",
 ]

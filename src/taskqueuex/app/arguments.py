@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from taskqueuex.app.control import ArgumentError, TaskDefinitionError
+from taskqueuex.app.resources import injected as INJECTED
 
 __all__ = ["Arguments", "JsonTypes"]
 
@@ -88,6 +89,8 @@ class Arguments:
             annotation = hints.get(parameter.name, Any)
             if injected(annotation):
                 self.by_worker[parameter.name] = annotation
+            elif parameter.default is INJECTED:
+                raise TaskDefinitionError(f"{name}: {parameter.name}: no resource provides {annotation!r}")
             else:
                 fields.append(self._field(parameter, annotation))
         self._build(fields)

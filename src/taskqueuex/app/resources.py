@@ -13,9 +13,21 @@ from typing import Any, get_args, get_origin
 
 from taskqueuex.app.control import TaskDefinitionError
 
-__all__ = ["Resources"]
+__all__ = ["Resources", "injected"]
 
 _YIELDS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
+
+
+class _Injected:
+    def __repr__(self) -> str:
+        return "injected"
+
+
+injected: Any = _Injected()
+"""A default for parameters that the worker passes: `pool: Pool = injected`.
+
+Nothing needs it when a task runs: type checkers then know that callers leave the parameter out.
+"""
 
 
 class Resources:
