@@ -1,5 +1,6 @@
 """A real server, and the command line against it."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,20 +14,10 @@ import pytest
 from taskqueuex.cli.app import run
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
+@contextlib.contextmanager
+def serving(data, listen="127.0.0.1:0"):
     """A server process; its URL, read from its first log line."""
-    data = tmp_path_factory.mktemp("cli") / "data"
-    command = [
-        sys.executable,
-        "-m",
-        "taskqueuex.cli",
-        "serve",
-        "--data",
-        str(data),
-        "--listen",
-        "127.0.0.1:0",
-    ]
+    command = [sys.executable, "-m", "taskqueuex.cli", "serve", "--data", str(data), "--listen", listen]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TQX_")}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ) as process:
         assert process.stderr is not None
@@ -40,6 +31,19 @@ def server(tmp_path_factory):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         drain.join()
+
+
+@pytest.fixture
+def serve():
+    """Starts servers of a test's own: `with serve(data, listen) as url`."""
+    return serving
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server for all tests of a module: its URL."""
+    with serving(tmp_path_factory.mktemp("cli") / "data") as url:
+        yield url
 
 
 @pytest.fixture

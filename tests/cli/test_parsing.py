@@ -23,6 +23,7 @@ COMMANDS = {
     "bulk": [],
     "stats": [],
     "bench": [],
+    "top": [],
     "backup": [],
     "restore": [],
     "doctor": [],

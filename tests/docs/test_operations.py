@@ -4,6 +4,7 @@ import re
 
 from tests.docs.tour import ROOT, Terminals
 
+from taskqueuex.cli.top_model import KEYS
 from taskqueuex.storage import PRESETS
 
 
@@ -42,3 +43,10 @@ def test_links_between_documents_lead_somewhere():
 
 def _anchor_of(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
+def test_the_keys_of_top_are_described_as_they_are():
+    page = (ROOT / "docs/operations.md").read_text()
+    table = page.partition("## Watching it live")[2].partition("\n- ")[0]
+    described = set(re.findall(r"`(.)`", table))
+    assert described == {key for keys, _ in KEYS for key in keys.split() if len(key) == 1}

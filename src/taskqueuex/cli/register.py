@@ -16,6 +16,7 @@ _NOUNS = (
     "schedule",
     "workers",
     "stats",
+    "top",
     "bench",
     "backup",
     "doctor",
