@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from taskqueuex.client import AsyncClient, RetryPolicy
-from taskqueuex.errors import TaskQueueError
+from taskqueuex.errors import ClientError, TaskQueueError
 from taskqueuex.telemetry import Histogram
 
 __all__ = ["NAME", "Load", "Operation", "Tally", "run_load"]
@@ -171,7 +171,7 @@ def _perform(load: Load) -> Perform:
     return {"enqueue": enqueue, "pair": pair, "batch": batch}[load.operation]
 
 
-class _Empty(TaskQueueError):
+class _Empty(ClientError):
     """A task was put in, and none was there to take: others work on the queue, or it is paused."""
 
     code, title = "empty", "The queue was empty"
