@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from taskqueuex import App, ArgumentError, Backoff, Context, ResultTimeout, TaskDefinitionError
+from taskqueuex import App, ArgumentError, Backoff, Context, ResultTimeout, TaskDefinitionError, chain
 from taskqueuex.errors import Conflict, NotFound
 from taskqueuex.testing import MemoryServer, assert_enqueued, assert_not_enqueued
 
@@ -134,6 +134,20 @@ def test_unique_keys_find_the_task_that_is_there(app):
     assert_enqueued(quote, symbol="AAPL", price=2.0, count=1)
     with pytest.raises(Conflict):
         quote.options(on_conflict="reject").enqueue("AAPL", 3.0)
+
+
+def test_unique_keys_hold_in_workflows_too(app):
+    @app.task(unique_key=lambda day: f"close-{day}", on_conflict="reject")
+    def close(day: str) -> None: ...
+
+    @app.task
+    def first() -> None: ...
+
+    assert chain(first.s(), close.s("monday")).enqueue().handles[1].view().unique_key == "close-monday"
+    with pytest.raises(Conflict):
+        chain(first.s(), close.s("monday")).enqueue()
+    with pytest.raises(ArgumentError, match="unique_key: cannot be made while day is another's result"):
+        chain(first.s(), close.s()).enqueue()
 
 
 def test_a_buffered_producer_takes_tasks(app):

@@ -141,8 +141,9 @@ class Task(Generic[P, R]):
             sent: Future[BatchReply] | None = None
             try:
                 for batch in self._batches(calls):
-                    if sent is not None:
-                        handles += self._handles(sent.result())
+                    last, sent = sent, None
+                    if last is not None:
+                        handles += self._handles(last.result())
                     sent = sender.submit(client.enqueue_batch, self.queue, tasks=batch)
             finally:
                 if sent is not None:
@@ -161,18 +162,17 @@ class Task(Generic[P, R]):
     def fields(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of the enqueue of one call. Raises ArgumentError."""
         arguments = self.arguments
-        fields = self.fields_with(self.sealed(arguments.encode(arguments.bind(args, kwargs))))
+        return self.fields_with(arguments.encode(arguments.bind(args, kwargs)), args, kwargs)
+
+    def fields_with(self, payload: bytes, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of an enqueue whose arguments are encoded already. Raises ArgumentError."""
+        fields = {"payload": msgspec.Raw(self._sealed(payload)), "name": self.name, **self._fields}
         unique = self._unique
         if unique is not None:
             fields["unique_key"] = unique if isinstance(unique, str) else unique(*args, **kwargs)
-        return fields
-
-    def fields_with(self, payload: bytes) -> dict[str, Any]:
-        """The fields of an enqueue whose payload is there already."""
-        fields = {"payload": msgspec.Raw(payload), "name": self.name, **self._fields}
         return self.owner.on_enqueue(fields)
 
-    def sealed(self, payload: bytes) -> bytes:
+    def _sealed(self, payload: bytes) -> bytes:
         """The payload as it is sent: encrypted, where the app does that. Raises ArgumentError."""
         payload = self.owner.seal(payload, self.name)
         if len(payload) > PAYLOAD_BYTES_MAX:

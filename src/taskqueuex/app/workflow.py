@@ -186,7 +186,10 @@ class Workflow:
         for name in task.arguments.missing(bound):
             if name not in inputs:
                 raise ArgumentError(f"{task.name}: {name}: is missing")
-        return self._append(task, bound, inputs, after, on_failure)
+        if inputs and callable(task.given.get("unique_key")):
+            name = next(iter(inputs))
+            raise ArgumentError(f"{task.name}: unique_key: cannot be made while {name} is another's result")
+        return self._append(signature, bound, inputs, after, on_failure)
 
     def _take_inputs(self, task: Task[Any, Any], bound: msgspec.Struct) -> dict[str, Node | list[Node]]:
         """The arguments that are nodes, which leave the payload."""
@@ -204,12 +207,13 @@ class Workflow:
 
     def _append(
         self,
-        task: Task[Any, Any],
+        signature: Signature[Any],
         bound: msgspec.Struct,
         inputs: dict[str, Node | list[Node]],
         after: Sequence[Node],
         on_failure: OnFailure | None,
     ) -> Node:
+        task = signature.task
         ref = f"{len(self._tasks)}"
         parents: dict[str, int] = {}  # ref -> its place among the parents
         for value in inputs.values():
@@ -217,7 +221,8 @@ class Workflow:
                 parents.setdefault(self._known(node).ref, len(parents))
         for node in after:
             parents.setdefault(self._known(node).ref, len(parents))
-        fields = task.fields_with(task.sealed(task.arguments.encode(bound, partial=True)))
+        payload = task.arguments.encode(bound, partial=True)
+        fields = task.fields_with(payload, signature.args, signature.kwargs)
         if inputs:
             fields["meta"] = {**fields.get("meta", {}), INPUTS: _places_of(inputs, parents)}
             fields["with_parents"] = True
