@@ -1,6 +1,8 @@
 """A worker whose server is in the same program: nothing else runs."""
 
 import signal
+import subprocess
+import sys
 
 from processes import Program
 
@@ -25,6 +27,11 @@ def test_a_worker_with_an_embedded_server(tmp_path):
             ]
             results = [bytes(outside.client.get_task(each, wait_ms=20_000).result) for each in ids]
         assert results == [b"8", b"3"]
+        listed = subprocess.run(
+            [sys.executable, "-m", "taskqueuex.cli", "--server", "unix:data/tqx.sock", "queue", "list"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True,
+        )  # fmt: skip
+        assert "default" in listed.stdout
         worker.signal(signal.SIGTERM)
         assert worker.wait() == 0
     finally:

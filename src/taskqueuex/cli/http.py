@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import socket
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
@@ -9,17 +10,36 @@ from typing import Any
 import msgspec
 
 from taskqueuex.cli.failures import USAGE, ApiError, Failure, Unreachable
+from taskqueuex.client import DEFAULT_SERVER
 from taskqueuex.commands import command
 
 __all__ = ["DEFAULT_SERVER", "Client"]
 
-DEFAULT_SERVER = "http://127.0.0.1:7470"
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP through the socket at a path."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self._timeout_s)
+        self.sock.connect(self._path)
 
 
 class Client:
     """One server. `timeout_s` is how long an answer may take, beside what the call itself waits."""
 
     def __init__(self, server: str, timeout_s: float = 30.0) -> None:
+        if server.startswith("unix:"):
+            self.url = server
+            self._connection: http.client.HTTPConnection = _UnixConnection(
+                server.removeprefix("unix:"), timeout_s
+            )
+            return
         text = server if "://" in server else f"http://{server}"
         parts = urllib.parse.urlsplit(text)
         try:

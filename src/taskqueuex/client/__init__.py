@@ -11,9 +11,10 @@ from taskqueuex.client.buffered import BufferedProducer
 from taskqueuex.client.failures import read_item
 from taskqueuex.client.request import Request
 from taskqueuex.client.retry import RetryPolicy
-from taskqueuex.client.sync_client import Client
+from taskqueuex.client.sync_client import DEFAULT_SERVER, Client
 
 __all__ = [
+    "DEFAULT_SERVER",
     "AsyncBufferedProducer",
     "AsyncClient",
     "BufferedProducer",
