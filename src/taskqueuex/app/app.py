@@ -26,7 +26,7 @@ from taskqueuex.app.options import TaskOptions
 from taskqueuex.app.resources import Resources
 from taskqueuex.app.schedules import Overlap, Schedule
 from taskqueuex.app.task import Exceptions, Mode, Task
-from taskqueuex.client import AsyncClient, Client
+from taskqueuex.client import DEFAULT_SERVER, AsyncClient, BufferedProducer, Client
 
 __all__ = ["App", "ErrorHook", "name_of"]
 
@@ -37,7 +37,6 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 ErrorHook = Callable[[BaseException, Context], None]
 
-DEFAULT_SERVER: Final = "http://127.0.0.1:7470"
 EMBEDDED: Final = "embedded:"
 ENCRYPTED: Final = "encrypted"
 
@@ -300,7 +299,7 @@ class App:
         """An AsyncClient of its own, for the caller to close."""
         return AsyncClient(self.servers(), **{**self._client_options, **options})
 
-    def buffered(self, **options: Any) -> Any:
+    def buffered(self, **options: Any) -> BufferedProducer:
         """What batches on its own, for `task.enqueue_to(producer, ...)`; see `Client.buffered`."""
         return self.client.buffered(**options)
 

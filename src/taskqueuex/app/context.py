@@ -24,8 +24,8 @@ class Reporter(Protocol):
         """The task has got this far; `progress` is any JSON value. Called on any thread."""
         ...
 
-    def on_heartbeat(self, context: "Context", extend_s: float | None) -> None:
-        """The task asks for its lease to hold `extend_s` seconds from now. Called on any thread."""
+    def on_heartbeat(self, context: "Context", extend_ms: int | None) -> None:
+        """The task asks for its lease to hold so long from now. Called on any thread."""
         ...
 
 
@@ -94,7 +94,7 @@ class Context:
         The worker extends all leases by itself: this is for a task that is about to stop the whole
         machine for longer than that.
         """
-        self._reporter.on_heartbeat(self, None if extend is None else seconds(extend))
+        self._reporter.on_heartbeat(self, None if extend is None else round(seconds(extend) * 1000))
 
     @property
     def logger(self) -> "logging.LoggerAdapter[logging.Logger]":

@@ -25,8 +25,7 @@ class _Said:
         raw = self._app.progress_of(context, progress)
         self.beats.append(HeartbeatItem(id=context.id, lease=context.lease, progress=raw))
 
-    def on_heartbeat(self, context: Context, extend_s: float | None) -> None:
-        extend_ms = None if extend_s is None else round(extend_s * 1000)
+    def on_heartbeat(self, context: Context, extend_ms: int | None) -> None:
         self.beats.append(HeartbeatItem(id=context.id, lease=context.lease, extend_ms=extend_ms))
 
 

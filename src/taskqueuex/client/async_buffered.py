@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from taskqueuex.client.batching import Batch, Batcher, Outcome, deliver, encode_task
+from taskqueuex.client.batching import Batch, Batcher, Outcome, check_bounds, deliver, encode_task
 from taskqueuex.client.request import Request
 from taskqueuex.commands.produce import EnqueueReply
-from taskqueuex.errors import CallTimeout, ClientError, Invalid, TaskQueueError
+from taskqueuex.errors import CallTimeout, ClientError, TaskQueueError
 
 __all__ = ["AsyncBufferedProducer"]
 
@@ -33,10 +33,7 @@ class AsyncBufferedProducer:
         in_flight: int = 4,
         enqueue_timeout_s: float | None = None,
     ) -> None:
-        if max_pending < 1:
-            raise Invalid.field("max_pending", "must be at least 1")
-        if not 1 <= in_flight <= 64:
-            raise Invalid.field("in_flight", "must be 1 to 64")
+        check_bounds(max_pending, in_flight)
         self._send = send
         self._batcher: Batcher[Answer] = Batcher(linger_ms, max_batch)
         self._max_pending = max_pending

@@ -13,9 +13,9 @@ from taskqueuex.client.exchange import Core, Exchange
 from taskqueuex.client.lost import Lost
 from taskqueuex.client.request import Request
 from taskqueuex.client.retry import RetryPolicy
+from taskqueuex.client.servers import check_pool
 from taskqueuex.client.sync_client import DEFAULT_SERVER, USER_AGENT
 from taskqueuex.client.wire import Response
-from taskqueuex.errors import Invalid
 
 __all__ = ["AsyncClient"]
 
@@ -41,11 +41,7 @@ class AsyncClient(AsyncMethods):
         pool_size: int = 16,
         user_agent: str = USER_AGENT,
     ) -> None:
-        if pool_size < 1:
-            raise Invalid.field("pool_size", "must be at least 1")
-        if connect_timeout_s <= 0:
-            raise Invalid.field("connect_timeout_s", "must be over 0")
-        retry = RetryPolicy() if retry is None else retry
+        check_pool(pool_size, connect_timeout_s)
         self._core = Core.of(servers, token, user_agent, retry, timeout_s, time.monotonic())
         self._pools = {each: AsyncPool(each, pool_size, connect_timeout_s) for each in self._core.servers.all}
 

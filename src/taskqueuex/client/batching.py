@@ -16,7 +16,7 @@ from taskqueuex.commands.limits import BATCH_MAX
 from taskqueuex.commands.produce import BatchReply, EnqueueReply, EnqueueTask, PartialReply
 from taskqueuex.errors import BadRequest, Conflict, Invalid, PayloadTooLarge, QueueFull, TaskQueueError
 
-__all__ = ["BATCH_BYTES_MAX", "Batch", "Batcher", "Outcome", "deliver", "encode_task"]
+__all__ = ["BATCH_BYTES_MAX", "Batch", "Batcher", "Outcome", "check_bounds", "deliver", "encode_task"]
 
 BATCH_BYTES_MAX: Final = 8 << 20
 
@@ -46,6 +46,14 @@ def encode_task(payload: Any, fields: dict[str, Any]) -> tuple[bytes, bool]:
         encode_value(payload, "payload")  # it is the usual culprit, and then named
         raise
     return encoded, not _TELLING.isdisjoint(fields)
+
+
+def check_bounds(max_pending: int, in_flight: int) -> None:
+    """Raises Invalid for what a producer cannot be bounded by."""
+    if max_pending < 1:
+        raise Invalid.field("max_pending", "must be at least 1")
+    if not 1 <= in_flight <= 64:
+        raise Invalid.field("in_flight", "must be 1 to 64")
 
 
 class Batch(Generic[F]):

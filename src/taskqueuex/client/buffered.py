@@ -10,11 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
 
-from taskqueuex.client.batching import Batch, Batcher, Outcome, deliver, encode_task
+from taskqueuex.client.batching import Batch, Batcher, Outcome, check_bounds, deliver, encode_task
 from taskqueuex.client.request import Request
 from taskqueuex.client.task_future import TaskFuture, settle_futures
 from taskqueuex.commands.produce import EnqueueReply
-from taskqueuex.errors import CallTimeout, ClientError, Invalid, TaskQueueError
+from taskqueuex.errors import CallTimeout, ClientError, TaskQueueError
 
 __all__ = ["BufferedProducer"]
 
@@ -47,10 +47,7 @@ class BufferedProducer:
         in_flight: int = 4,
         enqueue_timeout_s: float | None = None,
     ) -> None:
-        if max_pending < 1:
-            raise Invalid.field("max_pending", "must be at least 1")
-        if not 1 <= in_flight <= 64:
-            raise Invalid.field("in_flight", "must be 1 to 64")
+        check_bounds(max_pending, in_flight)
         self._send = send
         self._batcher: Batcher[TaskFuture] = Batcher(linger_ms, max_batch)
         self._max_pending = max_pending

@@ -75,11 +75,12 @@ class Core:
         servers: str | Sequence[str],
         token: str | None,
         user_agent: str,
-        retry: RetryPolicy,
+        retry: RetryPolicy | None,
         timeout_s: float,
         now_s: float,
     ) -> "Core":
         """The core of a new client."""
+        retry = RetryPolicy() if retry is None else retry
         return cls(Servers(servers, token, user_agent), retry, timeout_s, RetryBudget(now_s), Keys())
 
     def changed(self, timeout_s: float | None, retry: RetryPolicy | None) -> "Core":

@@ -6,10 +6,18 @@ from urllib.parse import urlsplit
 
 from taskqueuex.errors import Invalid
 
-__all__ = ["Server", "Servers"]
+__all__ = ["Server", "Servers", "check_pool"]
 
 COOL_DOWN_S: Final = 1.0
 COOL_DOWN_S_MAX: Final = 30.0
+
+
+def check_pool(pool_size: int, connect_timeout_s: float) -> None:
+    """Raises Invalid where no connection could be had."""
+    if pool_size < 1:
+        raise Invalid.field("pool_size", "must be at least 1")
+    if connect_timeout_s <= 0:
+        raise Invalid.field("connect_timeout_s", "must be over 0")
 
 
 class Server:

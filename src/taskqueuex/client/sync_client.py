@@ -12,10 +12,10 @@ from taskqueuex.client.exchange import Core, Exchange
 from taskqueuex.client.lost import Lost
 from taskqueuex.client.request import Request
 from taskqueuex.client.retry import RetryPolicy
+from taskqueuex.client.servers import check_pool
 from taskqueuex.client.sync_methods import SyncMethods
 from taskqueuex.client.sync_pool import Pool
 from taskqueuex.client.wire import Response
-from taskqueuex.errors import Invalid
 
 __all__ = ["DEFAULT_SERVER", "USER_AGENT", "Client"]
 
@@ -55,11 +55,7 @@ class Client(SyncMethods):
         pool_size: int = 16,
         user_agent: str = USER_AGENT,
     ) -> None:
-        if pool_size < 1:
-            raise Invalid.field("pool_size", "must be at least 1")
-        if connect_timeout_s <= 0:
-            raise Invalid.field("connect_timeout_s", "must be over 0")
-        retry = RetryPolicy() if retry is None else retry
+        check_pool(pool_size, connect_timeout_s)
         self._core = Core.of(servers, token, user_agent, retry, timeout_s, time.monotonic())
         self._pools = {each: Pool(each, pool_size, connect_timeout_s) for each in self._core.servers.all}
         _clients.add(self)

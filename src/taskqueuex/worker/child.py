@@ -9,7 +9,6 @@ with its worker, at once.
 import asyncio
 import os
 import queue
-import signal
 import socket
 import sys
 import threading
@@ -33,6 +32,7 @@ from taskqueuex.worker.frames import (
 from taskqueuex.worker.liveness import die_with_parent
 from taskqueuex.worker.load import load_app
 from taskqueuex.worker.logs import configure_logs
+from taskqueuex.worker.spawn import leave_signals_to_worker
 
 __all__ = ["main"]
 
@@ -52,14 +52,13 @@ class _Pipe:
     def on_progress(self, context: Context, progress: Any) -> None:
         self.send(Progress(context.lease, self._app.progress_of(context, progress)))
 
-    def on_heartbeat(self, context: Context, extend_s: float | None) -> None:
-        self.send(Extend(context.lease, None if extend_s is None else round(extend_s * 1000)))
+    def on_heartbeat(self, context: Context, extend_ms: int | None) -> None:
+        self.send(Extend(context.lease, extend_ms))
 
 
 def main(descriptor: int) -> int:
     """Runs tasks until the worker says that there are no more."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # they are meant for the worker
+    leave_signals_to_worker()
     connection = socket.socket(fileno=descriptor)
     messages: queue.SimpleQueue[ToChild | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(connection, messages), daemon=True).start()

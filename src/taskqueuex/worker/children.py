@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from taskqueuex.worker.frames import (
 )
 from taskqueuex.worker.liveness import resident_bytes
 from taskqueuex.worker.running import OnDone, Running, ended_item
+from taskqueuex.worker.spawn import spawn
 
 __all__ = ["ChildSettings", "Children", "ProcessCrashed"]
 
@@ -153,16 +152,7 @@ class Children:
             pause_s = min(RESPAWN_MAX_S, 2 * pause_s + 0.1) if short else 0.0
 
     async def _spawn(self) -> _Child:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "taskqueuex.worker.child",
-                str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-            )
+        process, ours = await spawn("child", asyncio.subprocess.DEVNULL)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 22)
         writer.write(frame(self._settings.configure))
         child = _Child(process, reader, writer)

@@ -178,7 +178,6 @@ class Dispatcher:
         message = Progress(context.lease, self._app.progress_of(context, progress))
         self._loop.call_soon_threadsafe(self._heartbeats.say, message)
 
-    def on_heartbeat(self, context: Context, extend_s: float | None) -> None:
-        """From any thread. What runs on the loop itself may block it at once, so it is sent now."""
-        message = Extend(context.lease, None if extend_s is None else round(extend_s * 1000))
-        self._loop.call_soon_threadsafe(self._heartbeats.say, message)
+    def on_heartbeat(self, context: Context, extend_ms: int | None) -> None:
+        """From any thread."""
+        self._loop.call_soon_threadsafe(self._heartbeats.say, Extend(context.lease, extend_ms))

@@ -64,6 +64,7 @@ class Feed:
         self._poll_ms = round(config.poll_s * 1000)
         self._lease_ms = None if config.lease_s is None else round(config.lease_s * 1000)
         self._lanes = list(lanes)
+        self._slots = {slots for lane in lanes for slots in lane.slots}
         self._info = info
         self._on_tasks = on_tasks
         self._on_control = on_control
@@ -125,7 +126,7 @@ class Feed:
                 lane.ask(-count)
         if reply is not None:
             now = time.monotonic()
-            for each in {id(slots): slots for one in self._lanes for slots in one.slots}.values():
+            for each in self._slots:
                 each.prefetch.on_round_trip(now - started, now)
             self._on_reply(items, reply)
         self.pump()

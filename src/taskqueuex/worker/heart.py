@@ -11,7 +11,6 @@ by its `timeout_ms`.
 import contextlib
 import logging
 import select
-import signal
 import socket
 import sys
 import time
@@ -35,6 +34,7 @@ from taskqueuex.worker.frames import (
     frame,
 )
 from taskqueuex.worker.liveness import die_with_parent, start_time
+from taskqueuex.worker.spawn import leave_signals_to_worker
 
 __all__ = ["Heart", "Settings", "main"]
 
@@ -175,8 +175,7 @@ class Heart:
 def main(descriptor: int) -> int:
     """Beats until the worker closes its end, or dies."""
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # they are meant for the worker, which still needs its leases
+    leave_signals_to_worker()
     die_with_parent(settings.parent)
     heart = Heart(settings)
     reader: FrameReader[ToHeart] = FrameReader(ToHeart)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -27,6 +26,7 @@ from taskqueuex.worker.frames import (
     frame,
 )
 from taskqueuex.worker.heart import Settings
+from taskqueuex.worker.spawn import spawn
 
 __all__ = ["Heartbeats"]
 
@@ -117,16 +117,7 @@ class Heartbeats:
                 await asyncio.sleep(_RESTART_S)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "taskqueuex.worker.heart",
-                str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.PIPE,
-            )
+        process, ours = await spawn("heart", asyncio.subprocess.PIPE)
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self._settings) + b"\n")
         process.stdin.close()

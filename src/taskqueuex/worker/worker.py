@@ -81,7 +81,6 @@ class Worker:
         self._background: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
-        self.ready = asyncio.Event()  # set when tasks are asked for
 
     async def run(self) -> None:
         """Runs until `stop`. Raises what the app's startup raises, and errors of its schedules."""
@@ -114,7 +113,6 @@ class Worker:
         self._feed.open = True
         self._feed.pump()
         self._spawn(self._register_schedules())
-        self.ready.set()
         _log.info(
             "worker ready",
             extra={
