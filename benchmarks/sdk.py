@@ -47,7 +47,8 @@ class Peer(msgspec.Struct):
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{self.name}: {done.stderr[-2000:]}")
-        return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+        measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return measured
 
     @contextlib.contextmanager
     def working(self, count: int) -> Iterator[Working]:
@@ -92,7 +93,8 @@ class Working:
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError("the worker did not run all tasks")
             time.sleep(0.01)
-        return json.loads(self._result.read_text())  # type: ignore[no-any-return]
+        measured: dict[str, float] = json.loads(self._result.read_text())
+        return measured
 
 
 def _peers(bench: Bench, stack: contextlib.ExitStack, result: Result) -> list[Peer]:
