@@ -441,3 +441,21 @@ def test_a_disk_that_is_nearly_full_takes_no_tasks_of_schedules_either():
         await harness.writer.stop()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("length", [300, 301, 500, 1_000])
+def test_a_cascade_does_not_rest_before_its_end(length, monkeypatch):
+    """Jobs that the end of a turn makes are gone on with at once, not when some alarm is due."""
+    monkeypatch.setattr(Writer, "_set_alarm", lambda self: None)
+
+    async def run():
+        harness = Harness()
+        tasks = [{"ref": "0", "queue": "q"}]
+        tasks += [{"ref": str(n), "queue": "q", "depends_on": [str(n - 1)]} for n in range(1, length)]
+        ids = (await harness.call("create_workflow", body={"tasks": tasks})).json()["ids"]
+        last = harness.submit(Session(), "get_task", ids[str(length - 1)], query={"wait_ms": 20_000})[1]
+        await harness.call("kill_task", ids["0"])
+        assert (await asyncio.wait_for(last, 15)).json()["state"] == "cancelled"
+        await harness.writer.stop()
+
+    asyncio.run(run())

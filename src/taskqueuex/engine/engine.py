@@ -156,7 +156,8 @@ class Engine:
         if core.agenda and core.agenda[0][0] <= core.now_ms:
             schedules.run_schedules(core)
         self._settle_ended(released)
-        self.more = run_jobs(core, _STEPS, STEPS_A_TURN) if core.jobs else 0
+        if core.jobs:
+            run_jobs(core, _STEPS, STEPS_A_TURN)
         self._settle_ended(released)
         if core.woken:
             if self.waiters.by_queue:
@@ -165,6 +166,7 @@ class Engine:
             else:
                 core.woken.clear()
         self.waiters.expire(core, released)
+        self.more = len(core.foreground) + len(core.background)  # ends may have made some after the steps
         for call in core.again:
             released.append((call, 0, None, LEVEL_DURABLE))
         core.again = []

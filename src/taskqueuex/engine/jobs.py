@@ -63,8 +63,8 @@ def finish_job(core: Core, job: Job) -> None:
             core.batches[DURABLE].delete_job(job.id)
 
 
-def run_jobs(core: Core, steps: dict[str, Callable[[Core, Job], None]], most: int) -> int:
-    """Runs up to `most` steps of each line; returns how many jobs could go on at once."""
+def run_jobs(core: Core, steps: dict[str, Callable[[Core, Job], None]], most: int) -> None:
+    """Runs up to `most` steps of each line. Jobs that are in a line afterwards could go on at once."""
     for line in (core.foreground, core.background):
         done = 0.0
         for job in list(islice(line, _TRIED_A_TURN)):
@@ -80,7 +80,6 @@ def run_jobs(core: Core, steps: dict[str, Callable[[Core, Job], None]], most: in
                 for read in need.reads:
                     core.awaited.setdefault(read, []).append(job)
                 core.wants.extend(need.reads)
-    return len(core.foreground) + len(core.background)
 
 
 def _cost(job: Job) -> float:
