@@ -15,6 +15,7 @@ __all__ = [
     "Cycle",
     "Draining",
     "FieldError",
+    "Forbidden",
     "Gone",
     "HeadersTooLarge",
     "IdempotencyMismatch",
@@ -33,6 +34,7 @@ __all__ = [
     "RequestTimeout",
     "StorageUnavailable",
     "TaskQueueError",
+    "Unauthenticated",
     "UnexpectedStatus",
     "UnsupportedMediaType",
     "UriTooLong",
@@ -82,6 +84,18 @@ class BadRequest(TaskQueueError):
 
 class InvalidJson(BadRequest):
     code, title = "invalid_json", "The body is not valid JSON"
+
+
+class Unauthenticated(TaskQueueError):
+    """No credentials, or none that are known here. Which of both is not told."""
+
+    status, code, title = 401, "unauthenticated", "Credentials are needed"
+
+
+class Forbidden(TaskQueueError):
+    """The caller is known, and has no scope for this."""
+
+    status, code, title = 403, "forbidden", "Not allowed"
 
 
 class NotFound(TaskQueueError):

@@ -2,9 +2,20 @@
 
 from typing import Any, Protocol
 
+from taskqueuex.commands.principal import ANYONE, Principal
 from taskqueuex.commands.table import Command
 
-__all__ = ["Call", "Sink"]
+__all__ = ["Call", "Headed", "Sink"]
+
+
+class Headed:
+    """A reply's body, with headers of its own beside the usual ones."""
+
+    __slots__ = ("body", "headers")
+
+    def __init__(self, body: Any, headers: tuple[tuple[str, str], ...]) -> None:
+        self.body = body
+        self.headers = headers
 
 
 class Sink(Protocol):
@@ -33,6 +44,8 @@ class Call:
         "command",
         "deadline_us",
         "key",
+        "peer",
+        "principal",
         "query",
         "raw",
         "received_us",
@@ -62,5 +75,7 @@ class Call:
         self.key = key  # Idempotency-Key; empty: none
         self.raw = raw  # the body's bytes, kept only where `key` is set (they are hashed)
         self.deadline_us = deadline_us  # monotonic; its caller has gone after it. 0: none
+        self.principal: Principal = ANYONE  # in whose name it is made
+        self.peer = ""  # the address that it came from, for the audit
         self.settled: Any = None  # the engine's: what the items of a settle answered, while its dequeue waits
         self.answer: bytes | None = None  # the sink's: the answer, while earlier ones are awaited

@@ -5,10 +5,14 @@ from typing import Final
 from taskqueuex.errors import Invalid, UnsupportedMediaType
 
 __all__ = [
+    "AUTHORIZATION",
     "CONNECTION",
     "CONTENT_LENGTH",
     "CONTENT_TYPE",
+    "COOKIE",
+    "CSRF_TOKEN",
     "EXPECT",
+    "HOST",
     "IDEMPOTENCY_KEY",
     "IGNORED",
     "REQUEST_TIMEOUT",
@@ -29,16 +33,24 @@ IDEMPOTENCY_KEY: Final = 5
 REQUEST_TIMEOUT: Final = 6
 TRANSFER_ENCODING: Final = 7
 UPGRADE: Final = 8
+AUTHORIZATION: Final = 9
+COOKIE: Final = 10
+CSRF_TOKEN: Final = 11
+HOST: Final = 12
 
 _CODES = {
+    b"authorization": AUTHORIZATION,
     b"connection": CONNECTION,
     b"content-length": CONTENT_LENGTH,
     b"content-type": CONTENT_TYPE,
+    b"cookie": COOKIE,
     b"expect": EXPECT,
+    b"host": HOST,
     b"idempotency-key": IDEMPOTENCY_KEY,
     b"request-timeout-ms": REQUEST_TIMEOUT,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"upgrade": UPGRADE,
+    b"x-csrf-token": CSRF_TOKEN,
 }
 _CACHE_MAX = 512
 _TIMEOUT_MS_MAX = 86_400_000

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from taskqueuex.clock import Clock
-from taskqueuex.commands.call import Sink
+from taskqueuex.commands.call import Call, Sink
+from taskqueuex.commands.principal import ANYONE, Peer, Principal
+from taskqueuex.commands.table import Command
 from taskqueuex.network.config import NetworkConfig
 from taskqueuex.network.metrics import NetworkMetrics
 from taskqueuex.network.reply import Replies
 from taskqueuex.network.routes import Router
 
-__all__ = ["Connection", "Hub"]
+__all__ = ["Connection", "Guard", "Hub", "OpenDoor"]
 
 
 class Connection(Sink, Protocol):
@@ -31,6 +33,44 @@ class Connection(Sink, Protocol):
         ...
 
 
+class Guard(Protocol):
+    """Who says whose calls these are, and what is allowed."""
+
+    def greet(self, peer: Peer) -> None:
+        """A connection was made."""
+        ...
+
+    def identify(
+        self, peer: Peer, command: Command, authorization: bytes, cookie: bytes, csrf: bytes
+    ) -> Principal:
+        """In whose name a request is made; asked when its head is complete, before its body is read.
+
+        Empty bytes stand for absent headers. Raises Unauthenticated, Forbidden, RateLimited.
+        """
+        ...
+
+    def check(self, call: Call) -> None:
+        """Whether a restricted principal may make this call; raises Forbidden. What only the engine
+        knows, such as the queue of a task, is asked there."""
+        ...
+
+
+class OpenDoor:
+    """The guard of a server that asks for no credentials."""
+
+    def greet(self, peer: Peer) -> None:
+        """Anyone is welcome."""
+
+    def identify(
+        self, peer: Peer, command: Command, authorization: bytes, cookie: bytes, csrf: bytes
+    ) -> Principal:
+        """Everyone may do everything."""
+        return ANYONE
+
+    def check(self, call: Call) -> None:
+        """Nobody is restricted."""
+
+
 class Hub:
     """Collaborators, counters and the set of open sessions."""
 
@@ -39,6 +79,7 @@ class Hub:
         "clock",
         "config",
         "draining",
+        "guard",
         "metrics",
         "on_empty",
         "replies",
@@ -54,7 +95,9 @@ class Hub:
         on_disconnect: Callable[[Sink], None],
         clock: Clock,
         metrics: NetworkMetrics,
+        guard: Guard | None = None,
     ) -> None:
+        self.guard: Guard = guard or OpenDoor()
         self.config = config
         self.router = router
         self.clock = clock

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from taskqueuex.commands.problem import problem_of
-from taskqueuex.errors import MethodNotAllowed, TaskQueueError
+from taskqueuex.errors import MethodNotAllowed, TaskQueueError, Unauthenticated
 from taskqueuex.telemetry.prometheus import CONTENT_TYPE as METRICS_TYPE
 
 __all__ = ["CONTINUE", "Replies", "error_response"]
@@ -72,6 +72,15 @@ class Replies:
         """The response of /metrics, which alone is not JSON."""
         return self.response(200, body, None, connection, METRICS_TYPE)
 
+    def headed(
+        self, status: int, body: Any, headers: tuple[tuple[str, str], ...], connection: str = ""
+    ) -> bytes:
+        """A response with headers of its own."""
+        response = self.response(status, body, None, connection)
+        cut = response.index(b"\r\n") + 2
+        extra = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
+        return response[:cut] + extra + response[cut:]
+
     def error(self, error: TaskQueueError, durability: str | None = None, connection: str = "") -> bytes:
         """The response that tells of an error."""
         head = self._head(error.status, durability, connection, _PROBLEM)
@@ -80,6 +89,8 @@ class Replies:
             extra += b"Retry-After: %d\r\n" % max(1, ceil(error.retry_after_s))
         if isinstance(error, MethodNotAllowed) and error.allow:
             extra += b"Allow: %b\r\n" % ", ".join(error.allow).encode()
+        if isinstance(error, Unauthenticated):
+            extra += b"WWW-Authenticate: Bearer\r\n"
         content = _encode(problem_of(error))
         return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, extra, len(content), content)
 

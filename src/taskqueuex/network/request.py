@@ -58,8 +58,11 @@ class RequestReader:
         "_on_request",
         "_parser",
         "_parts",
+        "authorization",
         "body",
         "content_type",
+        "cookie",
+        "csrf",
         "in_request",
         "keep_alive_asked",
         "key",
@@ -125,6 +128,7 @@ class RequestReader:
         self.in_request = self._in_head = True
         self._head_bytes = self._head_fed = self._header_count = 0
         self.url = self.body = self.content_type = self.key = self.timeout = self._content_length = b""
+        self.authorization = self.cookie = self.csrf = b""
         self._parts: bytearray | None = None
         self._expects = self._chunked = self.keep_alive_asked = False
 
@@ -151,6 +155,12 @@ class RequestReader:
             self.key = value or b" "  # an empty value is a mistake to be told, not the absence of a key
         elif code == headers.REQUEST_TIMEOUT:
             self.timeout = value or b" "
+        elif code == headers.AUTHORIZATION:
+            self.authorization = value or b" "
+        elif code == headers.COOKIE:
+            self.cookie = self.cookie + b"; " + value if self.cookie else value
+        elif code == headers.CSRF_TOKEN:
+            self.csrf = value
         elif code == headers.EXPECT:
             self._expects = value.lower() == b"100-continue"
         elif code == headers.TRANSFER_ENCODING:

@@ -11,7 +11,7 @@ from typing import Any
 from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Sink
 from taskqueuex.network.config import UNIX, NetworkConfig
-from taskqueuex.network.hub import Hub
+from taskqueuex.network.hub import Guard, Hub
 from taskqueuex.network.metrics import NetworkMetrics
 from taskqueuex.network.routes import Router
 from taskqueuex.network.session import Session
@@ -25,7 +25,8 @@ class Server:
     """Listens, and gives every connection a session.
 
     `on_disconnect` is called with a session that closed while calls of it were under way, so that
-    whoever holds them (a poll that waits) can drop them. `metrics` is counted into.
+    whoever holds them (a poll that waits) can drop them. `metrics` is counted into. Without a `guard`
+    everyone may do everything.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class Server:
         on_disconnect: Callable[[Sink], None],
         clock: Clock,
         metrics: NetworkMetrics,
+        guard: Guard | None = None,
     ) -> None:
         self._config = config
-        self._hub = Hub(config, router, on_disconnect, clock, metrics)
+        self._hub = Hub(config, router, on_disconnect, clock, metrics, guard)
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

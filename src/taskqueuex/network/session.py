@@ -22,8 +22,9 @@ from collections import deque
 from types import MappingProxyType
 from typing import Any, cast
 
-from taskqueuex.commands.call import Call
+from taskqueuex.commands.call import Call, Headed
 from taskqueuex.commands.consume import DequeueReply, SettleReply
+from taskqueuex.commands.principal import Peer
 from taskqueuex.commands.table import Command
 from taskqueuex.errors import Invalid, Overloaded, RequestTimeout, TaskQueueError
 from taskqueuex.network import headers
@@ -53,6 +54,15 @@ _UNROUTED = Command(
 )
 
 
+def _peer(transport: asyncio.Transport) -> Peer:
+    name = transport.get_extra_info("peername")
+    certificate = transport.get_extra_info("peercert")
+    if isinstance(name, tuple):
+        secured = transport.get_extra_info("sslcontext") is not None
+        return Peer(name[0], tls=secured, certificate=certificate or None)
+    return Peer("", unix=True)
+
+
 def _bug() -> TaskQueueError:
     return TaskQueueError("The server has a bug; its log says more", outcome="unknown")
 
@@ -72,6 +82,7 @@ class Session(asyncio.Protocol):
         "_keep_alive",
         "_last",
         "_paused",
+        "_peer",
         "_poll",
         "_reader",
         "_submitting",
@@ -109,6 +120,8 @@ class Session(asyncio.Protocol):
         self._write = self._transport.write
         if self._hub.enter(self):
             self.closed = False
+            self._peer = _peer(self._transport)
+            self._hub.guard.greet(self._peer)
             return
         self._write(error_response(Overloaded("Too many connections", retry_after_s=1.0)))
         self._transport.close()
@@ -223,7 +236,14 @@ class Session(asyncio.Protocol):
             url = reader.url
             path, _, query = url.partition(b"?")
             route, target = self._hub.router.resolve(method, path)
+            principal = self._hub.guard.identify(
+                self._peer, route.command, reader.authorization, reader.cookie, reader.csrf
+            )
             call = self._read(route, target, query)
+            call.peer = self._peer.address
+            call.principal = principal
+            if principal.restricted:
+                self._hub.guard.check(call)
         except TaskQueueError as error:
             self._refuse(error, close=not keeps_alive, headless=method == b"HEAD")
             return
@@ -300,7 +320,7 @@ class Session(asyncio.Protocol):
         if hub.draining and self._last is None and calls[-1] is call and not self._reader.in_request:
             self._last = call
         connection = "close" if call is self._last else self._keep_alive
-        if status >= 400 or type(body) is bytes:
+        if status >= 400 or type(body) is bytes or type(body) is Headed:
             answer = self._rare_answer(call, status, body, durability, connection)
         else:
             answer = hub.replies.response(status, body, durability, connection)
@@ -330,6 +350,8 @@ class Session(asyncio.Protocol):
         if isinstance(body, TaskQueueError):
             answer = replies.error(body, durability, connection)
             return answer[: answer.index(b"\r\n\r\n") + 4] if call is self._headless else answer
+        if isinstance(body, Headed):
+            return replies.headed(status, body.body, body.headers, connection)
         if call.command.replies.get(status, body) is None:
             return replies.metrics(body, connection)
         return replies.response(status, body, durability, connection)

@@ -1,0 +1,113 @@
+"""In whose name a call is made, and what that one may do.
+
+A scope is `produce`, `consume`, `read` or `operate`, for all queues or, behind a colon, for those whose
+names match a pattern: `produce:orders.*`. A star stands for any characters. `admin` may do everything.
+No scope includes another: whoever may enqueue cannot look.
+"""
+
+import fnmatch
+import re
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+__all__ = ["ANYONE", "SCOPES", "Peer", "Principal", "parse_scope"]
+
+Kind = Literal["anyone", "token", "certificate", "local"]
+
+SCOPES: Final = ("produce", "consume", "read", "operate", "admin")
+_SCOPE = re.compile(r"(produce|consume|read|operate)(?::([A-Za-z0-9._*-]{1,128}))?").fullmatch
+_CACHE_MAX = 1_024
+
+
+def parse_scope(text: str) -> tuple[str, str]:
+    """A scope and its pattern of queues, `*` where it has none; raises ValueError."""
+    if text == "admin":
+        return "admin", "*"
+    found = _SCOPE(text)
+    if found is None:
+        raise ValueError(
+            f"{text!r} is not a scope: produce, consume, read or operate, each alone or with a pattern of "
+            "queues as in produce:orders.*, or admin"
+        )
+    return found[1], found[2] or "*"
+
+
+class Principal:
+    """A caller, known or not. `id` is what it is told apart by, `name` what people call it.
+
+    `restricted` is False for those who may do everything: nothing else needs to be asked of them.
+    """
+
+    __slots__ = ("_cache", "_patterns", "id", "kind", "name", "restricted", "scopes")
+
+    def __init__(self, id: str, name: str, kind: Kind, scopes: Iterable[str]) -> None:
+        """Raises ValueError where a scope is malformed."""
+        self.id = id
+        self.name = name
+        self.kind: Kind = kind
+        self.scopes = tuple(scopes)
+        patterns: dict[str, list[str]] = {}
+        for scope, pattern in map(parse_scope, self.scopes):
+            patterns.setdefault(scope, []).append(pattern)
+        self.restricted = "admin" not in patterns
+        self._patterns = {scope: _matcher(several) for scope, several in patterns.items()}
+        self._cache: dict[tuple[str, str], bool] = {}
+
+    def has(self, scope: str) -> bool:
+        """Whether it has a scope for any queue at all."""
+        return not self.restricted or scope in self._patterns
+
+    def has_all(self, scope: str) -> bool:
+        """Whether it has a scope for every queue."""
+        return not self.restricted or (scope in self._patterns and self._patterns[scope] is None)
+
+    def allows(self, scope: str, queue: str) -> bool:
+        """Whether it has a scope for a queue."""
+        if not self.restricted:
+            return True
+        found = self._cache.get((scope, queue))
+        if found is None:
+            found = self._match(scope, queue)
+            if len(self._cache) >= _CACHE_MAX:
+                self._cache.clear()
+            self._cache[scope, queue] = found
+        return found
+
+    def _match(self, scope: str, queue: str) -> bool:
+        if scope not in self._patterns:
+            return False
+        pattern = self._patterns[scope]
+        return pattern is None or pattern.fullmatch(queue) is not None
+
+    def __repr__(self) -> str:
+        return f"Principal({self.id!r}, {self.name!r}, {self.kind!r}, {self.scopes!r})"
+
+
+def _matcher(patterns: list[str]) -> re.Pattern[str] | None:
+    """One expression for several patterns; None where one of them matches everything."""
+    if "*" in patterns:
+        return None
+    return re.compile("|".join(map(fnmatch.translate, patterns)))  # which does not backtrack
+
+
+ANYONE: Final = Principal("", "anyone", "anyone", ["admin"])
+
+
+class Peer:
+    """The other end of a connection."""
+
+    __slots__ = ("address", "certificate", "principal", "tls", "unix")
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        tls: bool = False,
+        unix: bool = False,
+        certificate: dict[str, Any] | None = None,
+    ) -> None:
+        self.address = address  # of IP, without the port; empty on a Unix socket
+        self.tls = tls
+        self.unix = unix  # reached through a socket that only this server's user can open
+        self.certificate = certificate  # that it proved to have, as ssl.SSLSocket.getpeercert() shows it
+        self.principal: Principal | None = None  # who it is without further credentials; the guard's
