@@ -93,7 +93,9 @@ SHORT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 # Of the command line, not of the server.
-_NOT_OURS: Final = frozenset({"TQX_SERVER", "TQX_OUTPUT", "TQX_CONFIG"})
+_NOT_OURS: Final = frozenset(
+    "TQX_" + each for each in ("SERVER", "OUTPUT", "CONFIG", "TOKEN", "TOKEN_FILE", "CA", "CERT", "KEY")
+)
 
 _RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
