@@ -34,8 +34,8 @@ class Response:
 class Wire:
     """A client that sends exactly the bytes it is told to."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address, timeout=TIMEOUT_S)
+    def __init__(self, address: tuple[str, int], source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(address, timeout=TIMEOUT_S, source_address=(source, 0))
         self._file = self.socket.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -146,10 +146,24 @@ class Running:
     def start_soon(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
-    def connect(self) -> Wire:
-        wire = Wire(self.address)
+    def connect(self, source: str = "127.0.0.1") -> Wire:
+        """A connection from an address of the loopback network."""
+        wire = Wire(self.address, source)
         self._wires.append(wire)
         return wire
+
+    def hold(self, *wires: Wire) -> None:
+        """Gives each connection something under way: a poll that is not answered."""
+        self.app.holds = True
+        for wire in wires:
+            wire.send(request_bytes("POST", "/v1/queues/q/dequeue", {"wait_ms": 60_000}))
+            self.app.next_call()
+        self.app.holds = False
+
+    def tick(self, seconds: int = 1) -> None:
+        """Lets seconds pass for the connections, at once."""
+        for _ in range(seconds):
+            self.app.on_loop(self.server._hub.on_tick)
 
     def stop(self) -> None:
         for wire in self._wires:

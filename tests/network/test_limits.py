@@ -2,6 +2,8 @@
 
 import pytest
 
+from taskqueuex.network import NetworkConfig
+
 ENQUEUE = "/v1/queues/orders/tasks"
 
 
@@ -103,16 +105,38 @@ def test_an_answer_that_is_under_way_leaves_before_the_400(wire, app, encode):
     assert wire.is_closed()
 
 
-def test_a_connection_beyond_the_limit_is_503_and_closed(serve):
-    running = serve(max_connections=2)
+def test_a_connection_beyond_the_limit_is_503_and_closed_while_all_others_are_busy(serve):
+    running = serve(max_connections=2, max_connections_per_address=2)
     first, second = running.connect(), running.connect()
-    assert first.request("GET", "/healthz").status == second.request("GET", "/healthz").status == 200
-    third = running.connect()
-    reply = refused(third, 503, "overloaded")
+    running.hold(first, second)
+    reply = refused(running.connect(), 503, "overloaded")
     assert int(reply.headers["retry-after"]) >= 1
     assert running.metrics.connections_refused_total == 1
-    first.close()
-    second.request("GET", "/healthz")
+
+
+def test_a_connection_beyond_the_limit_takes_the_place_of_the_one_that_is_idle_for_longest(serve):
+    running = serve(max_connections=3, max_connections_per_address=3)
+    busy, oldest, younger = running.connect(), running.connect(), running.connect()
+    running.hold(busy)
+    assert oldest.request("GET", "/healthz").status == 200
+    running.tick()
+    assert younger.request("GET", "/healthz").status == 200
+    running.tick()
+    newcomer = running.connect()
+    assert newcomer.request("GET", "/healthz").status == 200
+    assert oldest.is_closed()
+    assert younger.request("GET", "/healthz").status == 200
+    assert running.metrics.connections_evicted_total == 1
+    assert running.metrics.connections == 3
+
+
+def test_no_address_alone_takes_all_connections(serve):
+    running = serve(max_connections=10, max_connections_per_address=2)
+    running.hold(*(running.connect() for _ in range(2)))
+    refused(running.connect(), 503, "overloaded")
+    other = running.connect(source="127.0.0.2")
+    assert other.request("GET", "/healthz").status == 200
+    assert NetworkConfig(max_connections=100).connections_per_address == 90
 
 
 def test_a_connection_that_is_idle_is_closed(serve):
@@ -121,8 +145,9 @@ def test_a_connection_that_is_idle_is_closed(serve):
     assert wire.is_closed()
 
 
-def test_a_request_that_stops_halfway_is_408(serve):
-    wire = serve(request_timeout_s=1.0).connect()
+@pytest.mark.parametrize("limit", [{"request_timeout_s": 1.0}, {"head_timeout_s": 1.0}])
+def test_a_request_that_stops_halfway_is_408(serve, limit):
+    wire = serve(**limit).connect()
     wire.send(b"POST /v1/queues/q/tasks HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n{")
     refused(wire, 408, "request_timeout")
 

@@ -1,9 +1,8 @@
 """What the sessions of one server share, and nothing more: they know no server and no writer."""
 
-from __future__ import annotations
-
+import heapq
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol, cast
 
 from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Call, Sink
@@ -12,20 +11,32 @@ from taskqueuex.commands.table import Command
 from taskqueuex.network.config import NetworkConfig
 from taskqueuex.network.metrics import NetworkMetrics
 from taskqueuex.network.reply import Replies
+from taskqueuex.network.request import ReaderOwner, RequestReader
 from taskqueuex.network.routes import Router
+from taskqueuex.network.wheel import Watched, Wheel
 
 __all__ = ["Connection", "Guard", "Hub", "OpenDoor"]
 
+READERS_KEPT: Final = 256
+VICTIMS: Final = 1_000  # found in one search
+SEARCHES_A_SECOND: Final = 5  # one looks at all connections
 
-class Connection(Sink, Protocol):
+
+class Connection(Sink, Watched, Protocol):
     """What the hub and the server ask of a session."""
 
-    def on_tick(self, tick: int) -> None:
-        """A second has passed."""
+    peer: Peer
+
+    def idle_since(self) -> int | None:
+        """The tick since which nothing is under way; None while something is."""
         ...
 
     def on_drain(self) -> None:
         """Finish: close at once when nothing is under way, else after the last answer."""
+        ...
+
+    def close_idle(self) -> None:
+        """Make room for another: nothing is under way."""
         ...
 
     def abort(self) -> None:
@@ -72,10 +83,14 @@ class OpenDoor:
 
 
 class Hub:
-    """Collaborators, counters and the set of open sessions."""
+    """Collaborators, counters, and all open sessions."""
 
     __slots__ = (
+        "_by_address",
         "_on_disconnect",
+        "_readers",
+        "_searches",
+        "_victims",
         "clock",
         "config",
         "draining",
@@ -84,8 +99,7 @@ class Hub:
         "on_empty",
         "replies",
         "router",
-        "sessions",
-        "tick",
+        "wheel",
     )
 
     def __init__(
@@ -103,28 +117,108 @@ class Hub:
         self.clock = clock
         self.metrics = metrics
         self.replies = Replies()
-        self.sessions: set[Connection] = set()
+        self.wheel = Wheel()
         self.draining = False  # sessions close as soon as they have answered what is under way
-        self.tick = 0  # seconds since the start, advanced by the server
         self.on_empty: Callable[[], None] | None = None  # called when the last session has closed
         self._on_disconnect = on_disconnect
+        self._by_address: dict[str, int] = {}
+        self._readers: list[RequestReader] = []  # between two requests, of any connection
+        self._victims: dict[str, list[Connection]] = {}  # idle ones, the longest last; "" for all addresses
+        self._searches = 0  # for victims, in this second
+
+    @property
+    def sessions(self) -> list[Connection]:
+        """All that are open."""
+        return cast(list[Connection], list(self.wheel))
+
+    def on_tick(self) -> None:
+        """A second has passed."""
+        self._victims.clear()
+        self._searches = 0
+        self.replies.refresh()
+        self.wheel.advance()
+
+    # -- room for connections ------------------------------------------------------------------------
 
     def enter(self, session: Connection) -> bool:
         """Registers a session; False where there are too many, or the server is shutting down."""
         metrics = self.metrics
-        if self.draining or metrics.connections >= self.config.max_connections:
+        address = session.peer.address
+        if self.draining or not self._has_room(address):
             metrics.connections_refused_total += 1
             return False
         metrics.connections += 1
         metrics.connections_total += 1
-        self.sessions.add(session)
+        if address:
+            self._by_address[address] = self._by_address.get(address, 0) + 1
         return True
+
+    def may_enter(self, address: str) -> bool:
+        """Whether a handshake is worth its while: nothing is made room for yet."""
+        return not self.draining and self._by_address.get(address, 0) < self.config.connections_per_address
+
+    def _has_room(self, address: str) -> bool:
+        """Whether there is room for one more of an address, or some was made."""
+        config = self.config
+        if address and self._by_address.get(address, 0) >= config.connections_per_address:
+            return self._evict(address)
+        return self.metrics.connections < config.max_connections or self._evict("")
+
+    def _evict(self, address: str) -> bool:
+        """Closes the connection that is idle for longest, of an address or (empty) of all; False where
+        there is none."""
+        victims = self._victims.get(address)
+        if victims is None:
+            if self._searches >= SEARCHES_A_SECOND:
+                return False
+            self._searches += 1
+            victims = self._victims[address] = self._search(address)
+        while victims:
+            victim = victims.pop()
+            if not victim.closed and victim.idle_since() is not None:
+                self.metrics.connections_evicted_total += 1
+                victim.close_idle()
+                return True
+        return False
+
+    def _search(self, address: str) -> list[Connection]:
+        """Those that are idle for longest: looked for once, to serve for many."""
+        found = []
+        for session in self.sessions:
+            if not address or session.peer.address == address:
+                since = session.idle_since()
+                if since is not None:
+                    found.append((since, id(session), session))
+        return [session for _, _, session in heapq.nsmallest(VICTIMS, found)][::-1]
 
     def leave(self, session: Connection, has_calls: bool) -> None:
         """Takes leave of a session; whoever holds calls of it is told."""
-        self.sessions.discard(session)
+        self.wheel.remove(session)
         self.metrics.connections -= 1
+        address = session.peer.address
+        if address:
+            count = self._by_address[address] - 1
+            if count:
+                self._by_address[address] = count
+            else:
+                del self._by_address[address]
         if has_calls:
             self._on_disconnect(session)
-        if not self.sessions and self.on_empty is not None:
+        if not self.metrics.connections and self.on_empty is not None:
             self.on_empty()
+
+    # -- parsers -----------------------------------------------------------------------------------
+
+    def take_reader(self, owner: ReaderOwner) -> RequestReader:
+        """A reader that is between two requests."""
+        if self._readers:
+            reader = self._readers.pop()
+            reader.owner = owner
+            return reader
+        return RequestReader(self.config, self.clock, owner)
+
+    def give_back(self, reader: RequestReader) -> None:
+        """Takes a reader that is between two requests again."""
+        reader.rest()
+        if len(self._readers) < READERS_KEPT:
+            self._readers.append(reader)

@@ -13,8 +13,11 @@ class NetworkMetrics:
         "bytes_in",
         "bytes_out",
         "connections",
+        "connections_evicted_total",
         "connections_refused_total",
         "connections_total",
+        "deadlines_total",
+        "handshakes_failed_total",
         "request_time",
         "requests",
     )
@@ -22,7 +25,10 @@ class NetworkMetrics:
     def __init__(self) -> None:
         self.connections = 0  # open now
         self.connections_total = 0  # accepted since the start
-        self.connections_refused_total = 0  # over max_connections
+        self.connections_refused_total = 0  # for lack of room
+        self.connections_evicted_total = 0  # idle ones, closed to make room for others
+        self.deadlines_total = 0  # requests and answers that took a client too long
+        self.handshakes_failed_total = 0  # of TLS and of the PROXY protocol
         self.bytes_in = 0
         self.bytes_out = 0
         # By command (or `unrouted`): answers per class of status; index 2 counts the 2xx, and so on.

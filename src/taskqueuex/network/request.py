@@ -1,11 +1,13 @@
 """One request at a time, out of the bytes of a connection.
 
-httptools finds the parts; this collects what matters of them and holds them to their limits.
-Its fields are those of the request that was completed last, and valid until the next one begins.
+httptools finds the parts; this collects what matters of them, refuses what it lets pass and two programs
+could read in two ways, and holds everything to its limits. Its fields are those of the request that was
+completed last, and valid until the next one begins. Between two requests a reader may be used for another
+connection.
 """
 
-from collections.abc import Callable
-from typing import Final
+import re
+from typing import Any, Final, Protocol
 
 import httptools
 
@@ -23,9 +25,14 @@ from taskqueuex.network.config import NetworkConfig
 from taskqueuex.network.headers import header_code
 from taskqueuex.network.routes import METHODS
 
-__all__ = ["RequestReader", "StreamBroken"]
+__all__ = ["ReaderOwner", "RequestReader", "StreamBroken"]
 
 _REST_OF_LINE: Final = len("OPTIONS  HTTP/1.1")  # of a request line, around the target
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=:%\[\]-]*").fullmatch  # a wide net: reg-name, IP literal, port
+_CHUNKS_FREE: Final = 1_000  # so many may be of any size
+_CHUNK_BYTES_MIN: Final = 16  # what chunks have on average, where there are more
+_FRAMING_FREE: Final = 48 << 10  # bytes of a chunked body, beside as many as its content has
+_SKIPPED_MAX: Final = 64 << 10  # a refused request's body is read up to this size, to keep the connection
 
 
 class StreamBroken(Exception):
@@ -36,15 +43,41 @@ class StreamBroken(Exception):
         self.error = error
 
 
-class RequestReader:
-    """The parser of a connection, and the request that it is at.
+class ReaderOwner(Protocol):
+    """Whose requests are read."""
 
-    `on_request` is called when a request is complete, `on_expect` when its client waits for leave
-    to send the body.
-    """
+    def on_head(self, reader: "RequestReader") -> None:
+        """The head is complete. Raises TaskQueueError where the request is refused without its body."""
+        ...
+
+    def on_expect(self) -> None:
+        """The client waits for leave to send the body."""
+        ...
+
+    def on_request(self, reader: "RequestReader") -> None:
+        """The request is complete."""
+        ...
+
+
+class _NoOwner:
+    """Of a reader between two connections."""
+
+    def on_head(self, reader: "RequestReader") -> None: ...
+
+    def on_expect(self) -> None: ...
+
+    def on_request(self, reader: "RequestReader") -> None: ...
+
+
+_NOBODY: Final = _NoOwner()
+
+
+class RequestReader:
+    """A parser, and the request that it is at."""
 
     __slots__ = (
         "_chunked",
+        "_chunks",
         "_clock",
         "_completed",
         "_config",
@@ -53,12 +86,14 @@ class RequestReader:
         "_head_bytes",
         "_head_fed",
         "_header_count",
+        "_hosts",
         "_in_head",
-        "_on_expect",
-        "_on_request",
         "_parser",
         "_parts",
+        "_skipped",
+        "_wire_bytes",
         "authorization",
+        "began",
         "body",
         "content_type",
         "cookie",
@@ -66,27 +101,34 @@ class RequestReader:
         "in_request",
         "keep_alive_asked",
         "key",
+        "owner",
+        "principal",
         "received_us",
+        "refusal",
+        "route",
+        "target",
         "timeout",
         "url",
+        "usable",
     )
 
-    def __init__(
-        self,
-        config: NetworkConfig,
-        clock: Clock,
-        on_request: Callable[[], None],
-        on_expect: Callable[[], None],
-    ) -> None:
+    def __init__(self, config: NetworkConfig, clock: Clock, owner: ReaderOwner) -> None:
         self._config = config
         self._clock = clock
-        self._on_request = on_request
-        self._on_expect = on_expect
+        self.owner = owner
         self._parser = httptools.HttpRequestParser(self)
         self._in_head = False
         self._completed = False  # one was, in the bytes now fed
+        self._chunked = False
         self.in_request = False  # one has begun and is not complete
         self.received_us = 0  # monotonic, when the head was complete
+        self.began = 0  # the owner's: the second in which the request under way was first seen
+        self.route: Any = None  # the owner's, found when the head was complete
+        self.target = ""
+        self.principal: Any = None
+        self.refusal: TaskQueueError | None = None  # why it is not made, though its body is still read
+        self.url = self.body = b""
+        self.usable = True  # for another request
 
     # -- what the session asks --------------------------------------------------------------------
 
@@ -100,15 +142,28 @@ class RequestReader:
             self._parser = httptools.HttpRequestParser(self)
             if upgrade.args[0] < len(data):
                 self.feed(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError as error:
-            raise StreamBroken(_reason(error)) from error.__context__
-        if self._in_head and not self._completed:
-            self._count_open_head(len(data))
+            self.usable = False
+            raise StreamBroken(self._reason(error, data)) from error.__context__
+        if self.in_request and not self._completed:
+            if self._in_head:
+                self._count_open_head(len(data))
+            elif self._chunked:
+                self._count_framing(len(data))
+
+    def rest(self) -> None:
+        """Lets go of the request and of its owner."""
+        self.owner = _NOBODY
+        self.url = self.body = self.content_type = b""
+        self.route = self.principal = None
 
     def close(self) -> None:
-        """Lets go of the parser and the session, which hold this in turn: the connection is gone, and
-        thousands of them a second should not wait for the garbage collector."""
-        del self._parser, self._on_request, self._on_expect
+        """Lets go of the parser, which holds this in turn: thousands of connections a second should not
+        wait for the garbage collector."""
+        self.usable = False
+        self.owner = _NOBODY
+        del self._parser
 
     def method(self) -> bytes:
         """The method of the request."""
@@ -122,15 +177,25 @@ class RequestReader:
         """Whether the client must be told that its wish to keep the connection is granted."""
         return self._parser.get_http_version() == "1.0"
 
+    @property
+    def in_head(self) -> bool:
+        """Whether the head of the request under way is not complete."""
+        return self._in_head
+
+    def body_size(self) -> int:
+        """Bytes of the body so far."""
+        return len(self.body if self._parts is None else self._parts)
+
     # -- the parser's callbacks -------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         self.in_request = self._in_head = True
-        self._head_bytes = self._head_fed = self._header_count = 0
+        self._head_bytes = self._head_fed = self._header_count = self._hosts = self.began = 0
         self.url = self.body = self.content_type = self.key = self.timeout = self._content_length = b""
         self.authorization = self.cookie = self.csrf = b""
         self._parts: bytearray | None = None
         self._expects = self._chunked = self.keep_alive_asked = False
+        self.refusal = None
 
     def on_url(self, url: bytes) -> None:
         self.url = self.url + url if self.url else url
@@ -140,22 +205,33 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_count += 1
         self._head_bytes += len(name) + len(value) + 4  # the colon, the space, the line's end
+        if not self._in_head:
+            self._check_head_size()  # a trailer, which means nothing here
+            return
         code = header_code(name)
-        if code and self._in_head:  # not a trailer
+        if code:
             self._on_known_header(code, value)
 
     def _on_known_header(self, code: int, value: bytes) -> None:
-        if code == headers.CONTENT_LENGTH:
+        if code == headers.HOST:
+            self._hosts += 1
+            if not _HOST(value):
+                raise BadRequest("Host: is not a name or an address")
+        elif code == headers.CONTENT_LENGTH:
             self._content_length = value
         elif code == headers.CONTENT_TYPE:
             self.content_type = value
         elif code == headers.CONNECTION:
             self.keep_alive_asked = value.lower() == b"keep-alive"
         elif code == headers.IDEMPOTENCY_KEY:
+            if self.key:
+                raise BadRequest("Idempotency-Key: given more than once")
             self.key = value or b" "  # an empty value is a mistake to be told, not the absence of a key
         elif code == headers.REQUEST_TIMEOUT:
             self.timeout = value or b" "
         elif code == headers.AUTHORIZATION:
+            if self.authorization:
+                raise BadRequest("Authorization: given more than once")
             self.authorization = value or b" "
         elif code == headers.COOKIE:
             self.cookie = self.cookie + b"; " + value if self.cookie else value
@@ -164,34 +240,63 @@ class RequestReader:
         elif code == headers.EXPECT:
             self._expects = value.lower() == b"100-continue"
         elif code == headers.TRANSFER_ENCODING:
+            if value.lower() != b"chunked":
+                raise BadRequest("Transfer-Encoding: only chunked is understood")
             self._chunked = True
+            self._chunks = self._wire_bytes = 0
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self.received_us = self._clock.monotonic_us()
-        config = self._config
-        if (
-            self._head_bytes + len(self.url) > config.head_bytes_max
-            or self._header_count > config.headers_max
-        ):
-            raise self._head_too_large()
+        self._check_head_size()
+        if self._hosts != 1 or self._parser.get_http_version() != "1.1":
+            self._check_version()
         length = self._content_length
-        if len(length) > 4 and int(length) > config.body_bytes_max:
+        if len(length) > 4 and int(length) > self._config.body_bytes_max:
             raise self._body_too_large()
         if self._parser.should_upgrade() and (self._chunked or length.strip(b"0")):
             # The parser would take the body for the first bytes of the other protocol.
             raise BadRequest("This server does not upgrade a connection, least of all with a body")
-        if self._expects:
-            self._on_expect()
+        try:
+            self.owner.on_head(self)
+        except TaskQueueError as refusal:
+            if self._expects or (len(length) > 4 and int(length) > _SKIPPED_MAX):
+                raise  # told now: the body is not wanted
+            self.refusal = refusal
+            self._skipped = 0
+        else:
+            if self._expects:
+                self.owner.on_expect()
+
+    def _check_version(self) -> None:
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise BadRequest(f"HTTP/{version} is not spoken here, but HTTP/1.1")
+        if self._hosts > 1:
+            raise BadRequest("Host: given more than once")
+        if version == "1.1" and not self._hosts:
+            raise BadRequest("Host: is missing")
+        if version == "1.0" and self._chunked:
+            raise BadRequest("Transfer-Encoding: is not part of HTTP/1.0")
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > _CHUNKS_FREE and self.body_size() < self._chunks * _CHUNK_BYTES_MIN:
+            raise BadRequest(f"The chunks of the body have less than {_CHUNK_BYTES_MIN} bytes on average")
 
     def on_body(self, body: bytes) -> None:
+        if self.refusal is not None:
+            self._skipped += len(body)
+            if self._skipped > _SKIPPED_MAX:
+                raise self.refusal
+            return
         if not self.body:
             self.body = body
         elif self._parts is None:
             self._parts = bytearray(self.body) + body
         else:
             self._parts += body
-        if self._chunked and len(self._parts or self.body) > self._config.body_bytes_max:
+        if self._chunked and self.body_size() > self._config.body_bytes_max:
             raise self._body_too_large()
 
     def on_message_complete(self) -> None:
@@ -200,7 +305,7 @@ class RequestReader:
         if self._parts is not None:
             self.body = bytes(self._parts)
             self._parts = None
-        self._on_request()
+        self.owner.on_request(self)
 
     # -- limits -----------------------------------------------------------------------------------
 
@@ -208,7 +313,23 @@ class RequestReader:
         """Bounds a line that never ends: the parser hands over only whole headers."""
         self._head_fed += size
         if self._head_fed > self._config.head_bytes_max:
+            self.usable = False
             raise StreamBroken(self._head_too_large())
+
+    def _count_framing(self, size: int) -> None:
+        """Bounds what a chunked body has beside its content: extensions of chunks, and trailers."""
+        self._wire_bytes += size
+        if self._wire_bytes > _FRAMING_FREE + 2 * self.body_size():
+            self.usable = False
+            raise StreamBroken(BadRequest("The body has more framing than content"))
+
+    def _check_head_size(self) -> None:
+        config = self._config
+        if (
+            self._head_bytes + len(self.url) > config.head_bytes_max
+            or self._header_count > config.headers_max
+        ):
+            raise self._head_too_large()
 
     def _head_too_large(self) -> HeadersTooLarge:
         config = self._config
@@ -219,14 +340,16 @@ class RequestReader:
     def _body_too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(f"A body is at most {self._config.body_bytes_max} bytes")
 
-
-def _reason(error: Exception) -> TaskQueueError:
-    """What to tell a client whose stream the parser gave up."""
-    cause = error.__context__
-    if isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
-        if isinstance(cause, TaskQueueError):
-            return cause
-        raise cause  # a bug of ours
-    if isinstance(error, httptools.HttpParserInvalidMethodError):
-        return MethodNotAllowed("There is no such method", allow=METHODS)
-    return BadRequest(f"This is not HTTP/1.1: {error}")
+    def _reason(self, error: Exception, data: bytes) -> TaskQueueError:
+        """What to tell a client whose stream the parser gave up."""
+        cause = error.__context__
+        if isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
+            if isinstance(cause, TaskQueueError):
+                return cause
+            raise cause  # a bug of ours
+        if isinstance(error, httptools.HttpParserInvalidMethodError):
+            if data[:1] == b"\x16":
+                return BadRequest("This is TLS; plain HTTP/1.1 is spoken here")
+            if data[:1].isalpha():
+                return MethodNotAllowed("There is no such method", allow=METHODS)
+        return BadRequest(f"This is not HTTP/1.1: {error}")

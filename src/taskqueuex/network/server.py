@@ -4,17 +4,19 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Sink
-from taskqueuex.network.config import UNIX, NetworkConfig
+from taskqueuex.network.config import UNIX, Listener, NetworkConfig
 from taskqueuex.network.hub import Guard, Hub
+from taskqueuex.network.listening import Acceptor, tcp_socket, unix_socket
 from taskqueuex.network.metrics import NetworkMetrics
 from taskqueuex.network.routes import Router
 from taskqueuex.network.session import Session
+from taskqueuex.network.tls import server_context
 
 __all__ = ["Server"]
 
@@ -41,73 +43,88 @@ class Server:
         self._config = config
         self._hub = Hub(config, router, on_disconnect, clock, metrics, guard)
         self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
+        self._listening: list[tuple[Listener, socket.socket]] = []
+        self._context: ssl.SSLContext | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """(host, port) of every listening TCP socket; the port that was taken where 0 was asked for."""
-        return [(name[0], name[1]) for name in self._names() if isinstance(name, tuple)]
+        return [(name[0], name[1]) for _, name in self._names() if isinstance(name, tuple)]
 
     @property
     def urls(self) -> list[str]:
-        """Where clients find it: `http://HOST:PORT`, or `unix:PATH`."""
-        return [
-            f"{UNIX}{name}"
-            if isinstance(name, str)
-            else f"http://[{name[0]}]:{name[1]}"
-            if ":" in name[0]
-            else f"http://{name[0]}:{name[1]}"
-            for name in self._names()
-        ]
+        """Where clients find it: `http://HOST:PORT`, `https://HOST:PORT`, or `unix:PATH`."""
+        return [_url(listener, name) for listener, name in self._names()]
 
-    def _names(self) -> list[Any]:
-        return [listening.getsockname() for server in self._servers for listening in server.sockets]
+    def _names(self) -> list[tuple[Listener, Any]]:
+        return [(listener, listening.getsockname()) for listener, listening in self._listening]
 
     async def start(self) -> None:
-        """Begins to accept; raises OSError where an address cannot be had, and then holds none."""
+        """Begins to accept; raises OSError where an address cannot be had, TlsError where a certificate
+        cannot be used, and then holds nothing."""
         self._loop = asyncio.get_running_loop()
+        listeners = self._config.listeners()
+        if any(listener.tls for listener in listeners):
+            self._context = server_context(self._config)
         try:
-            for address in self._config.addresses():
-                if isinstance(address, Path):
-                    await self._accept(_unix_socket(address))
+            for listener in listeners:
+                if listener.path is not None:
+                    await self._accept(listener, unix_socket(listener.path))
                 else:
-                    await self._listen(*address)
+                    await self._listen(listener)
         except BaseException:
             self.stop_accepting()
             raise
         self._on_tick()
 
-    async def _listen(self, host: str, port: int) -> None:
+    async def _listen(self, listener: Listener) -> None:
         assert self._loop is not None
-        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = await self._loop.getaddrinfo(
+            listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
-            await self._accept(_listening_socket(family, address))
+            await self._accept(listener, tcp_socket(family, address))
 
-    async def _accept(self, listening: socket.socket) -> None:
+    async def _accept(self, listener: Listener, listening: socket.socket) -> None:
         assert self._loop is not None
-        try:
-            server = await self._loop.create_server(
-                lambda: Session(self._hub), sock=listening, backlog=self._config.backlog
+        self._listening.append((listener, listening))
+        if listener.tls or listener.proxy:
+            acceptor = Acceptor(
+                listening, self._hub, listener.proxy, lambda: self._context if listener.tls else None
             )
-        except BaseException:
-            listening.close()
-            raise
+            self._acceptors.append(acceptor)
+            acceptor.start(self._config.backlog)
+            return
+        server = await self._loop.create_server(
+            lambda: Session(self._hub), sock=listening, backlog=self._config.backlog
+        )
         self._servers.append(server)
+
+    def reload_tls(self) -> None:
+        """Reads certificate, key and clients' CA anew, for connections that are made from now on.
+
+        Raises TlsError, and then goes on with those it has.
+        """
+        if self._context is not None:
+            self._context = server_context(self._config)
 
     def _on_tick(self) -> None:
         assert self._loop is not None
         self._timer = self._loop.call_later(1.0, self._on_tick)
-        hub = self._hub
-        hub.tick += 1
-        hub.replies.refresh()
-        for session in tuple(hub.sessions):
-            session.on_tick(hub.tick)
+        self._hub.on_tick()
 
     def stop_accepting(self) -> None:
         """Closes the listening sockets; connections go on."""
         for server in self._servers:
             server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for _, listening in self._listening:
+            listening.close()  # one that was bound and nothing more
+        self._listening.clear()
 
     async def drained(self, timeout_s: float) -> bool:
         """Ends all sessions: idle ones at once, the others when what is under way is answered.
@@ -125,10 +142,10 @@ class Server:
                 emptied.set_result(None)
 
         hub.on_empty = on_empty
-        for session in tuple(hub.sessions):
+        for session in hub.sessions:
             session.on_drain()
         complete = True
-        if hub.sessions:
+        if hub.metrics.connections:
             try:
                 await asyncio.wait_for(asyncio.shield(emptied), timeout_s)
             except TimeoutError:
@@ -141,47 +158,16 @@ class Server:
         return complete
 
     async def _abort_all(self, emptied: "asyncio.Future[None]") -> None:
-        _log.warning("connections cut off at shutdown", extra={"connections": len(self._hub.sessions)})
-        for session in tuple(self._hub.sessions):
+        _log.warning("connections cut off at shutdown", extra={"connections": self._hub.metrics.connections})
+        for session in self._hub.sessions:
             session.abort()
-        if self._hub.sessions:
+        if self._hub.metrics.connections:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(emptied, 5.0)
 
 
-def _listening_socket(family: int, address: Any) -> socket.socket:
-    """A bound socket. What is set on it, the connections that it accepts inherit (Linux)."""
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.setblocking(False)
-        listening.bind(address)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
-
-
-def _unix_socket(path: Path) -> socket.socket:
-    """A bound socket for this user alone. One that a process left behind when it was killed is replaced."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        except OSError:
-            pass  # bind says what is wrong, if anything is
-        else:
-            raise OSError(f"another process listens on {path}")
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listening.setblocking(False)
-        listening.bind(str(path))
-        path.chmod(0o600)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
+def _url(listener: Listener, name: Any) -> str:
+    if listener.path is not None:
+        return f"{UNIX}{name}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"{'https' if listener.tls else 'http'}://{host}:{name[1]}"

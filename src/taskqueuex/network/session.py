@@ -10,6 +10,8 @@ Rules:
   comes early waits in its call. What cannot become a call (404, 422, ...) takes its place there too;
 - at most `pipeline_max` of them are submitted; what was parsed beyond that waits in `_backlog`,
   and nothing more is read meanwhile. Nor is it while the client does not read its answers;
+- a connection between two requests holds next to nothing: its reader comes from the hub's, and goes back;
+- what a client may take its time for has a deadline, looked after by the wheel, a second exact;
 - behind a request that broke the framing, or was too large, the stream cannot be trusted: the error
   is answered, our side is closed, and what still arrives is dropped (closing both sides at once
   would make the kernel reset the connection, and the client lose the answer).
@@ -17,10 +19,11 @@ Rules:
 
 import asyncio
 import logging
+import math
 import select
 from collections import deque
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from taskqueuex.commands.call import Call, Headed
 from taskqueuex.commands.consume import DequeueReply, SettleReply
@@ -41,6 +44,10 @@ _JSON = b"application/json"
 _LEASES = (DequeueReply, SettleReply)
 _HANDS_OUT = frozenset({"dequeue", "dequeue_queue", "settle"})
 _LINGER_S = 2  # how long a client whose stream broke may take to notice
+_SLICE: Final = (
+    16 << 10
+)  # bytes that are parsed at once: a pipeline of tiny requests waits in bytes, not as calls
+_NO_CALLS: Final[deque[tuple[Route, Call]]] = deque(maxlen=0)
 
 # The place of a request that did not become a call of any command.
 _UNROUTED = Command(
@@ -56,11 +63,7 @@ _UNROUTED = Command(
 
 def _peer(transport: asyncio.Transport) -> Peer:
     name = transport.get_extra_info("peername")
-    certificate = transport.get_extra_info("peercert")
-    if isinstance(name, tuple):
-        secured = transport.get_extra_info("sslcontext") is not None
-        return Peer(name[0], tls=secured, certificate=certificate or None)
-    return Peer("", unix=True)
+    return Peer(name[0]) if isinstance(name, tuple) else Peer("", unix=True)
 
 
 def _bug() -> TaskQueueError:
@@ -68,7 +71,7 @@ def _bug() -> TaskQueueError:
 
 
 class Session(asyncio.Protocol):
-    """A connection: the `Sink` of its calls."""
+    """A connection: the `Sink` of its calls, and the `ReaderOwner` of its requests."""
 
     __slots__ = (
         "_active_tick",
@@ -76,41 +79,51 @@ class Session(asyncio.Protocol):
         "_calls",
         "_continue_owed",
         "_deaf",
+        "_ended",
         "_finishing",
         "_headless",
         "_hub",
         "_keep_alive",
         "_last",
         "_paused",
-        "_peer",
         "_poll",
         "_reader",
         "_submitting",
         "_transport",
+        "_unfed",
+        "_unread",
         "_write",
         "_write_paused",
         "blocked_by",
         "closed",
+        "due",
+        "peer",
     )
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, peer: Peer | None = None) -> None:
         self.closed = True  # until it is let in
         self.blocked_by: Call | None = None
+        self.due = 0
         self._hub = hub
-        self._calls: deque[Call] = deque()
-        self._backlog: deque[tuple[Route, Call]] = deque()
+        self._calls: list[Call] = []
+        self._backlog = _NO_CALLS
         self._last: Call | None = None  # the connection closes behind its answer
         self._headless: Call | None = None  # a HEAD request: its answer has no body
         self._keep_alive = ""  # the header Connection of answers that do not close
         self._deaf = False  # what arrives is dropped
+        self._ended = False  # the client sends no more
         self._finishing = False  # the last answer is out
         self._paused = False  # reading is
         self._poll: select.poll | None = None  # made when the first task is handed out
         self._write_paused = False  # the client does not read its answers
+        self._unread = 0  # bytes of answers that it had not read when that was looked at last
         self._submitting = False  # the loop in _advance runs
         self._continue_owed = False  # 100 Continue, once the earlier answers are out
-        self._active_tick = hub.tick  # the second in which bytes came or went last
-        self._reader = RequestReader(hub.config, hub.clock, self._on_request, self._on_expect)
+        self._active_tick = hub.wheel.tick  # the second in which bytes came or went last
+        self._reader: RequestReader | None = None  # while a request is under way
+        self._unfed = b""  # bytes that came, and wait until earlier calls are answered
+        if peer is not None:
+            self.peer = peer
 
     # -- the transport ----------------------------------------------------------------------------
 
@@ -118,22 +131,30 @@ class Session(asyncio.Protocol):
         # uvloop's transport is no subclass of asyncio.Transport, and has all that is used here.
         self._transport = cast(asyncio.Transport, transport)
         self._write = self._transport.write
-        if self._hub.enter(self):
-            self.closed = False
-            self._peer = _peer(self._transport)
-            self._hub.guard.greet(self._peer)
+        hub = self._hub
+        if not hasattr(self, "peer"):
+            self.peer = _peer(self._transport)
+        elif self.peer.tls:
+            self.peer.certificate = self._transport.get_extra_info("peercert") or None
+        if not hub.enter(self):
+            self._write(error_response(Overloaded("Too many connections", retry_after_s=1.0)))
+            self._transport.close()
             return
-        self._write(error_response(Overloaded("Too many connections", retry_after_s=1.0)))
-        self._transport.close()
+        self.closed = False
+        hub.wheel.place(self, hub.wheel.tick + math.ceil(hub.config.idle_timeout_s))
+        hub.guard.greet(self.peer)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._leave()
-        self._reader.close()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def _leave(self) -> None:
         if not self.closed:
             self.closed = True
             self._backlog.clear()
+            self._unfed = b""
             self._hub.leave(self, bool(self._calls))
 
     def eof_received(self) -> bool:
@@ -143,15 +164,24 @@ class Session(asyncio.Protocol):
             # Now, not when the transport gets to it: a lease could be given to it in between.
             self._leave()
             return False
-        self._last = self._calls[-1]
+        if self.peer.tls:
+            return False  # TLS cannot be closed on one side alone
+        self._ended = True
+        if not self._unfed:
+            self._last = self._calls[-1]
         return True
 
     def pause_writing(self) -> None:
         self._write_paused = True
+        self._unread = self._transport.get_write_buffer_size()
         self._pause()
+        hub = self._hub
+        hub.wheel.hasten(self, hub.wheel.tick + math.ceil(hub.config.read_timeout_s))
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        if self._backlog and not self._submitting:
+            self._submit_backlog()
         self._resume()
 
     def _pause(self) -> None:
@@ -160,33 +190,107 @@ class Session(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._paused and not self._write_paused and not self._backlog and not self.closed:
-            self._paused = False
+        if not self._paused or self._write_paused or self._backlog or self.closed:
+            return
+        self._paused = False
+        if self._unfed:
+            # Not now: an answer brings us here, and the next slice may be answered at once, and so on.
+            asyncio.get_running_loop().call_soon(self._feed_rest)
+        else:
             self._transport.resume_reading()
 
-    # -- the server's --------------------------------------------------------------------------------
+    def _feed_rest(self) -> None:
+        data, self._unfed = self._unfed, b""
+        if self.closed:
+            return
+        self._feed(data)
+        if self._unfed:
+            return
+        if self._ended:
+            if self._calls:
+                self._last = self._calls[-1]
+            else:
+                self._transport.close()
+        elif not self._paused:
+            self._transport.resume_reading()
 
-    def on_tick(self, tick: int) -> None:
-        """Once a second: closes a connection that has been quiet for too long."""
-        quiet_s = tick - self._active_tick
+    # -- time --------------------------------------------------------------------------------------
+
+    def on_due(self, tick: int) -> int:
+        """See `Watched`: closes a connection that takes too long, and says when to look again."""
         config = self._hub.config
-        if self._finishing or self._write_paused:
-            if quiet_s >= (_LINGER_S if self._finishing else config.idle_timeout_s):
-                self._transport.abort()
-        elif self._calls:
-            pass
-        elif self._reader.in_request:
-            if quiet_s >= config.request_timeout_s:
-                self._refuse(RequestTimeout(), close=True)
-        elif quiet_s >= config.idle_timeout_s:
-            self._transport.close()
+        reader = self._reader
+        if self._write_paused or (self._finishing and self._transport.get_write_buffer_size()):
+            return self._look_at_unread(tick)
+        if self._finishing:
+            return self._abort_at(self._active_tick + _LINGER_S, tick)
+        if reader is not None and reader.in_request and not self._paused:
+            return self._look_at_request(reader, tick)
+        if self._calls:
+            return tick + 1 + math.ceil(config.idle_timeout_s)
+        due = self._active_tick + math.ceil(config.idle_timeout_s)
+        if due > tick:
+            return due
+        self._transport.close()
+        return tick + _LINGER_S
+
+    def _abort_at(self, due: int, tick: int) -> int:
+        if due > tick:
+            return due
+        self._transport.abort()
+        return 0
+
+    def _look_at_unread(self, tick: int) -> int:
+        """A client must read its answers, if slowly."""
+        config = self._hub.config
+        before, self._unread = self._unread, self._transport.get_write_buffer_size()
+        read_s = math.ceil(config.read_timeout_s)
+        if before and before - self._unread < min(before, config.body_bytes_per_s_min * read_s):
+            self._hub.metrics.deadlines_total += 1
+            self._transport.abort()
+            return 0
+        return tick + read_s
+
+    def _look_at_request(self, reader: RequestReader, tick: int) -> int:
+        """A request must come, its head within a time, its body at a rate."""
+        config = self._hub.config
+        head_s = math.ceil(config.head_timeout_s)
+        since_s = tick - reader.began
+        late = since_s >= config.request_timeout_s
+        if reader.in_head:
+            late = late or since_s >= head_s
+        elif since_s >= head_s:
+            late = late or reader.body_size() < (since_s - head_s) * config.body_bytes_per_s_min
+        if not late:
+            return min(
+                reader.began + math.ceil(config.request_timeout_s), max(reader.began + head_s, tick + 1)
+            )
+        self._hub.metrics.deadlines_total += 1
+        self._refuse(RequestTimeout(), close=True)
+        return tick + _LINGER_S
+
+    def idle_since(self) -> int | None:
+        """See `Connection`."""
+        if self._calls or self._finishing or self._write_paused or self._reader is not None:
+            return None
+        return self._active_tick
+
+    def close_idle(self) -> None:
+        """See `Connection`."""
+        self._transport.close()
+        self._leave()
+
+    # -- the server's --------------------------------------------------------------------------------
 
     def on_drain(self) -> None:
         """The server shuts down: close now if nothing is under way, else behind the last answer."""
         if self._finishing:
             self._transport.abort()  # it has its answer, and lingers
-        elif not self._calls and not self._reader.in_request:
+        elif not self._calls and not self._in_request():
             self._transport.close()
+
+    def _in_request(self) -> bool:
+        return self._reader is not None and self._reader.in_request
 
     def abort(self) -> None:
         """Close now, whatever is under way."""
@@ -197,17 +301,50 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         hub = self._hub
         hub.metrics.bytes_in += len(data)
-        self._active_tick = hub.tick
+        self._active_tick = hub.wheel.tick
         if self._deaf or self.closed:
             return
+        if self._unfed:
+            self._unfed += data  # reading is paused: this had come already
+        elif len(data) <= _SLICE:
+            self._read(data)
+        else:
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        """Reads slice by slice, until calls have to be answered first."""
+        for start in range(0, len(data), _SLICE):
+            if self._paused:
+                self._unfed = data[start:]
+                return
+            self._read(data[start : start + _SLICE])
+            if self._deaf or self.closed:
+                return
+
+    def _read(self, data: bytes) -> None:
+        hub = self._hub
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = hub.take_reader(self)
         try:
-            self._reader.feed(data)
+            reader.feed(data)
         except StreamBroken as broken:
             self._deaf = True
             if self._last is None:  # else it was told that the connection closes
                 self._refuse(broken.error, close=True)
+            return
         except Exception:
             self._on_bug("a request could not be read")
+            return
+        if reader.in_request:
+            if not reader.began:
+                reader.began = hub.wheel.tick
+                config = hub.config
+                soon_s = math.ceil(min(config.head_timeout_s, config.request_timeout_s))
+                hub.wheel.hasten(self, reader.began + soon_s)
+        elif reader.usable and self._last is None:
+            self._reader = None
+            hub.give_back(reader)
 
     def _on_bug(self, what: str) -> None:
         _log.exception(what)
@@ -217,70 +354,82 @@ class Session(asyncio.Protocol):
         else:
             self._refuse(_bug(), close=True)
 
-    def _on_expect(self) -> None:
+    # -- the reader's ----------------------------------------------------------------------------------
+
+    def on_head(self, reader: RequestReader) -> None:
+        """See `ReaderOwner`: finds out what is asked, and whether it may be."""
+        if self._last is not None:
+            return
+        hub = self._hub
+        path, _, _ = reader.url.partition(b"?")
+        route, reader.target = hub.router.resolve(reader.method(), path)
+        reader.route = route
+        reader.principal = hub.guard.identify(
+            self.peer, route.command, reader.authorization, reader.cookie, reader.csrf
+        )
+
+    def on_expect(self) -> None:
+        """See `ReaderOwner`."""
         if self._calls:
             self._continue_owed = True
         else:
             self._write(CONTINUE)
 
-    def _on_request(self) -> None:
-        """A request is complete: makes it a call and submits it, or refuses it."""
-        reader = self._reader
+    def on_request(self, reader: RequestReader) -> None:
+        """See `ReaderOwner`: makes it a call and submits it, or refuses it."""
         if self._last is not None:
             return  # behind a request that closes the connection nothing is answered
-        method = reader.method()
         keeps_alive = reader.keeps_alive()
         if reader.keep_alive_asked and keeps_alive and reader.is_http_1_0():
             self._keep_alive = "keep-alive"
         try:
-            url = reader.url
-            path, _, query = url.partition(b"?")
-            route, target = self._hub.router.resolve(method, path)
-            principal = self._hub.guard.identify(
-                self._peer, route.command, reader.authorization, reader.cookie, reader.csrf
-            )
-            call = self._read(route, target, query)
-            call.peer = self._peer.address
-            call.principal = principal
-            if principal.restricted:
-                self._hub.guard.check(call)
+            if reader.refusal is not None:
+                raise reader.refusal
+            route = reader.route
+            call = self._call(reader, route)
         except TaskQueueError as error:
-            self._refuse(error, close=not keeps_alive, headless=method == b"HEAD")
+            self._refuse(error, close=not keeps_alive, headless=reader.method() == b"HEAD")
             return
         if not keeps_alive:
             self._last = call
         self._calls.append(call)
-        if not self._backlog and len(self._calls) <= self._hub.config.pipeline_max:
+        if not self._backlog and not self._write_paused and len(self._calls) <= self._hub.config.pipeline_max:
             self._submit(route, call)
         else:
+            if self._backlog is _NO_CALLS:
+                self._backlog = deque()
             self._backlog.append((route, call))
             self._pause()
 
-    def _read(self, route: Route, target: str, query_string: bytes) -> Call:
+    def _call(self, reader: RequestReader, route: Route) -> Call:
         """The call that the request makes; raises TaskQueueError."""
-        reader = self._reader
         raw = reader.body
         content_type = reader.content_type
         if raw and content_type and content_type != _JSON:
             headers.check_content_type(content_type)
         body = route.read_body(raw)
         query = None
+        _, _, query_string = reader.url.partition(b"?")
         if query_string or route.query is not None:
             query = read_query(query_string, route.query)
-        call = Call(route.command, target, body, query, self, reader.received_us)
+        call = Call(route.command, reader.target, body, query, self, reader.received_us)
+        call.peer = self.peer.address
+        call.principal = reader.principal
+        if reader.principal.restricted:
+            self._hub.guard.check(call)
         if reader.key:
-            self._take_key(route, call)
+            self._take_key(reader, route, call)
         if reader.timeout:
             call.deadline_us = reader.received_us + headers.read_timeout_ms(reader.timeout) * 1_000
         return call
 
-    def _take_key(self, route: Route, call: Call) -> None:
-        key = headers.read_idempotency_key(self._reader.key)
+    def _take_key(self, reader: RequestReader, route: Route, call: Call) -> None:
+        key = headers.read_idempotency_key(reader.key)
         if route.refuses_key or getattr(call.body, "dequeue", None) is not None:
             raise Invalid.field("Idempotency-Key", "is refused here: a repeat must not get the same leases")
         if route.keyed:
             call.key = key
-            call.raw = self._reader.body
+            call.raw = reader.body
 
     def _submit(self, route: Route, call: Call) -> None:
         try:
@@ -293,12 +442,12 @@ class Session(asyncio.Protocol):
 
     def _refuse(self, error: TaskQueueError, close: bool, headless: bool = False) -> None:
         """Answers the current request with an error, in its place among the others."""
-        place = Call(
-            _UNROUTED, "", None, None, self, self._reader.received_us or self._hub.clock.monotonic_us()
-        )
+        reader = self._reader
+        begun_us = reader.received_us if reader is not None else 0
+        place = Call(_UNROUTED, "", None, None, self, begun_us or self._hub.clock.monotonic_us())
         if close:
             self._last = place
-            self._deaf = self._deaf or self._reader.in_request
+            self._deaf = self._deaf or self._in_request()
         if headless:
             self._headless = place
         self._calls.append(place)
@@ -317,7 +466,7 @@ class Session(asyncio.Protocol):
             return False
         hub = self._hub
         calls = self._calls
-        if hub.draining and self._last is None and calls[-1] is call and not self._reader.in_request:
+        if hub.draining and self._last is None and calls[-1] is call and not self._in_request():
             self._last = call
         connection = "close" if call is self._last else self._keep_alive
         if status >= 400 or type(body) is bytes or type(body) is Headed:
@@ -329,7 +478,7 @@ class Session(asyncio.Protocol):
         call.answer = answer
         if calls[0] is not call:
             return True
-        calls.popleft()
+        del calls[0]
         self._send(answer)
         if calls or connection or self._continue_owed:
             self._advance(call)
@@ -358,22 +507,25 @@ class Session(asyncio.Protocol):
 
     def _send(self, answer: bytes) -> None:
         hub = self._hub
-        self._active_tick = hub.tick
+        self._active_tick = hub.wheel.tick
         hub.metrics.bytes_out += len(answer)
         self._write(answer)  # uvloop gathers the writes of a turn into one system call
+        if self._write_paused and self._transport.get_write_buffer_size() > hub.config.unread_bytes_max:
+            hub.metrics.deadlines_total += 1
+            self._transport.abort()
 
     def _advance(self, call: Call) -> None:
         """Behind an answer that left: sends those that waited for it, submits what was held back,
         and closes the connection if it was the last."""
         calls = self._calls
         while calls and calls[0].answer is not None and call is not self._last:
-            call = calls.popleft()
+            call = calls.pop(0)
             assert call.answer is not None
             self._send(call.answer)
         if call is self._last:
             self._finish()
             return
-        if self._backlog and not self._submitting:
+        if self._backlog and not self._submitting and not self._write_paused:
             self._submit_backlog()
         if not calls:
             if self._continue_owed:
@@ -388,7 +540,11 @@ class Session(asyncio.Protocol):
         self._submitting = True
         calls, backlog, limit = self._calls, self._backlog, self._hub.config.pipeline_max
         # Refused requests count too; the oldest call must go on even if all others are such.
-        while backlog and (len(calls) - len(backlog) < limit or calls[0] is backlog[0][1]):
+        while (
+            backlog
+            and not self._write_paused
+            and (len(calls) - len(backlog) < limit or calls[0] is backlog[0][1])
+        ):
             route, call = backlog.popleft()
             self._submit(route, call)
         self._submitting = False
@@ -399,9 +555,11 @@ class Session(asyncio.Protocol):
             return
         self._finishing = True
         if self._deaf and self._transport.can_write_eof():
-            self._transport.write_eof()  # on_tick closes the other side, if the client does not
+            self._transport.write_eof()  # on_due closes the other side, if the client does not
             self._write_paused = False
             self._backlog.clear()
+            self._unfed = b""
             self._resume()
         else:
             self._transport.close()
+        self._hub.wheel.hasten(self, self._hub.wheel.tick + _LINGER_S)

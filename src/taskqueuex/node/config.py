@@ -10,6 +10,7 @@ three is found before any is reported, so that a configuration is mended in one 
 The settings in common use have short names in the environment too (`SHORT_NAMES`).
 """
 
+import ipaddress
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -18,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from taskqueuex.commands.limits import BODY_BYTES_MAX
-from taskqueuex.network.config import NetworkConfig, parse_address
+from taskqueuex.network.config import NetworkConfig, parse_listener
 
 __all__ = [
     "SHORT_NAMES",
@@ -101,13 +102,19 @@ _RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
         "network.backlog": (1, 65_535),
         "network.max_connections": (1, 1_000_000),
+        "network.max_connections_per_address": (0, 1_000_000),
         "network.request_line_bytes_max": (256, 1 << 20),
         "network.head_bytes_max": (512, 1 << 20),
         "network.headers_max": (8, 10_000),
         "network.body_bytes_max": (1 << 10, BODY_BYTES_MAX),
         "network.pipeline_max": (1, 10_000),
+        "network.unread_bytes_max": (64 << 10, 1 << 30),
         "network.idle_timeout_s": (1, 86_400),
-        "network.request_timeout_s": (1, 3_600),
+        "network.handshake_timeout_s": (1, 3_600),
+        "network.head_timeout_s": (1, 3_600),
+        "network.body_bytes_per_s_min": (0, 1 << 30),
+        "network.request_timeout_s": (1, 86_400),
+        "network.read_timeout_s": (1, 3_600),
         "storage.cache_mb": (1, 1 << 20),
         "storage.pool_size": (1, 64),
         "writer.inbox_max": (1, 10_000_000),
@@ -215,6 +222,8 @@ def _converted(value: Any, kind: Any) -> Any:
         return value
     if kind == int | None:
         kind = int
+    if kind == str | None:
+        kind = str
     if kind == tuple[str, ...]:
         return _texts(value)
     return _SCALARS[kind](value)
@@ -257,13 +266,31 @@ def _number(value: Any) -> float:
         raise ValueError(f"must be a number, not {value!r}") from None
 
 
-_SCALARS: Mapping[Any, Callable[[Any], Any]] = {str: _text, int: _integer, float: _number}
+def _truth(value: Any) -> bool:
+    found = _TRUTHS.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(found, bool):
+        raise ValueError(f"must be true or false, not {value!r}")
+    return found
+
+
+_TRUTHS: Mapping[str, bool] = MappingProxyType(
+    {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+)
+_SCALARS: Mapping[Any, Callable[[Any], Any]] = {
+    bool: _truth,
+    str: _text,
+    int: _integer,
+    float: _number,
+}
 
 
 def _check(name: str, value: Any) -> None:
     if name == "network.listen":
         for address in value:
-            parse_address(address)
+            parse_listener(address)
+    if name == "network.proxy_from":
+        for network in value:
+            ipaddress.ip_network(network)
     if name in _RANGES:
         low, high = _RANGES[name]
         if not low <= value <= high:
