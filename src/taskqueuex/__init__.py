@@ -39,7 +39,7 @@ _HOMES = {
         "group",
         "injected",
     ),
-    "taskqueuex.client": ("AsyncClient", "Client", "RetryPolicy"),
+    "taskqueuex.client": ("TLS", "AsyncClient", "Client", "RetryPolicy"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

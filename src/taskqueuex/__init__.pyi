@@ -76,6 +76,7 @@ from taskqueuex.app import (
 from taskqueuex.app import (
     injected as injected,
 )
+from taskqueuex.client import TLS as TLS
 from taskqueuex.client import AsyncClient as AsyncClient
 from taskqueuex.client import Client as Client
 from taskqueuex.client import RetryPolicy as RetryPolicy

@@ -1,6 +1,5 @@
 """A real server process, servers that misbehave as they are told, and both shells behind one face."""
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from taskqueuex.client import AsyncClient, Client
-
 _ROOT = str(Path(__file__).resolve().parents[2])
 if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
-from tests.client.servers import RealServer, ScriptedServer  # noqa: E402  (behind the path)
+from tests.client.secure import Certificates, TlsFront  # noqa: E402  (behind the path)
+from tests.client.servers import RealServer, ScriptedServer  # noqa: E402
+from tests.client.shells import Connect, connecting  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +34,40 @@ def own_server(tmp_path: Path) -> Iterator[RealServer]:
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, and what it signed."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
 @pytest.fixture
-def scripted() -> Iterator[Callable[..., ScriptedServer]]:
+def front(certificates: Certificates) -> Iterator[Callable[..., TlsFront]]:
+    """Makes servers that take TLS off what goes to a plain port."""
+    made: list[TlsFront] = []
+
+    def make(port: int, **options: Any) -> TlsFront:
+        made.append(TlsFront(certificates.context(**options), port))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def scheme() -> str:
+    """How scripted servers are reached; a module may say otherwise."""
+    return "http"
+
+
+@pytest.fixture
+def scripted(scheme: str, certificates: Certificates) -> Iterator[Callable[..., ScriptedServer]]:
     """Makes servers that answer by a script."""
     made: list[ScriptedServer] = []
 
     def make(*steps: Any) -> ScriptedServer:
-        made.append(ScriptedServer(*steps))
+        tls = certificates.context() if scheme == "https" else None
+        made.append(ScriptedServer(*steps, tls=tls))
         return made[-1]
 
     yield make
@@ -55,34 +81,8 @@ def queue(request: pytest.FixtureRequest) -> str:
     return "".join(each if each.isalnum() else "-" for each in request.node.name)[:120]
 
 
-class _Awaited:
-    """An AsyncClient whose methods are run to their end."""
-
-    def __init__(self, runner: asyncio.Runner, client: AsyncClient) -> None:
-        self._runner = runner
-        self._client = client
-
-    def with_options(self, **options: Any) -> "_Awaited":
-        return _Awaited(self._runner, self._client.with_options(**options))
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-        return lambda *args, **kwargs: self._runner.run(method(*args, **kwargs))
-
-
 @pytest.fixture(params=["sync", "async"])
-def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+def connect(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[Connect]:
     """Makes clients, of the one shell and of the other."""
-    made: list[Any] = []
-    with asyncio.Runner() as runner:
-
-        def make(servers: Any, **options: Any) -> Any:
-            if request.param == "sync":
-                made.append(Client(servers, **options))
-            else:
-                made.append(_Awaited(runner, AsyncClient(servers, **options)))
-            return made[-1]
-
+    with connecting(request.param, certificates) as make:
         yield make
-        for each in made:
-            each.close()

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -79,10 +80,13 @@ class RealServer:
 class ScriptedServer:
     """Answers each request with the next step; when there is none left, as to an enqueue.
 
-    A step is the bytes of an answer, a tuple of bytes and what to do behind them, or a word.
+    A step is the bytes of an answer, a tuple of bytes and what to do behind them, or a word. With `tls` it
+    speaks TLS; handshakes that failed are in `refused`.
     """
 
-    def __init__(self, *steps: Any) -> None:
+    def __init__(self, *steps: Any, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self.refused: list[OSError] = []
         self.steps = deque(steps)
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.arrived = threading.Semaphore(0)  # released by each request
@@ -90,7 +94,8 @@ class ScriptedServer:
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port = self._listener.getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._accept)
         self._thread.start()
 
@@ -120,9 +125,31 @@ class ScriptedServer:
             self._threads[-1].start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            self._open.append(connection)  # which has taken the other's place
+            if not self._shake_hands(connection):
+                return
         # The client may go at any time.
         with connection, connection.makefile("rb") as stream, contextlib.suppress(OSError):
             while self._answer(connection, stream):
+                pass
+
+    def _shake_hands(self, connection: ssl.SSLSocket) -> bool:
+        try:
+            connection.do_handshake()
+        except OSError as error:
+            self.refused.append(error)
+            self._linger(socket.socket(fileno=connection.detach()))
+            return False
+        return True
+
+    def _linger(self, connection: socket.socket) -> None:
+        """Until the client has read why: closing over what it sent would reset the connection."""
+        self._open.append(connection)
+        with connection, contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(1 << 16):
                 pass
 
     def _answer(self, connection: socket.socket, stream: Any) -> bool:

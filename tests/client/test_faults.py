@@ -1,4 +1,4 @@
-"""Servers that misbehave, in the ways that servers do; for both shells."""
+"""Servers that misbehave, in the ways that servers do; for both shells, and over TLS as well."""
 
 import socket
 import time
@@ -12,17 +12,28 @@ from taskqueuex.errors import (
     ClientError,
     ConnectionFailed,
     Draining,
+    Forbidden,
     Invalid,
     NotFound,
     Overloaded,
     ProtocolError,
     QueueFull,
     RateLimited,
+    Unauthenticated,
     UnexpectedStatus,
 )
 
 FAST = RetryPolicy(base_s=0.001, cap_s=0.002)
 ONCE = RetryPolicy(attempts_max=1)
+REFUSALS = [
+    (problem(401, "unauthenticated", "WWW-Authenticate: Bearer"), Unauthenticated),
+    (problem(403, "forbidden"), Forbidden),
+]
+
+
+@pytest.fixture(params=["http", "https"])
+def scheme(request):
+    return request.param
 
 
 @pytest.fixture
@@ -164,6 +175,27 @@ def test_a_rate_limit_is_waited_for(connect, scripted):
     server.steps.extend([problem(429, "rate_limited")] * 2)
     with pytest.raises(RateLimited):
         connect(server.url, retry=ONCE).enqueue("q")
+
+
+def test_a_quota_is_waited_for_as_long_as_it_says(connect, scripted):
+    server = scripted(problem(429, "rate_limited", "Retry-After: 1"))
+    started = time.monotonic()
+    connect(server.url, retry=FAST).enqueue("q")
+    assert time.monotonic() - started >= 1.0 and len(server.requests) == 2
+    server.steps.append(problem(429, "rate_limited", "Retry-After: 60"))
+    with pytest.raises(RateLimited) as error:
+        connect(server.url).enqueue("q")
+    assert error.value.retry_after_s == 60.0
+
+
+@pytest.mark.parametrize(("step", "kind"), REFUSALS)
+def test_who_is_not_let_in_is_told_and_does_not_knock_again(connect, scripted, step, kind):
+    server = scripted(step)
+    with pytest.raises(kind) as error:
+        connect(server.url, retry=FAST, token="of-nobody").enqueue("q")
+    assert error.value.outcome == "not_applied" and len(server.requests) == 1
+    assert server.requests[0][1]["authorization"] == "Bearer of-nobody"
+    assert "of-nobody" not in str(error.value)
 
 
 def test_an_empty_budget_ends_the_repeats(connect, scripted):

@@ -90,7 +90,7 @@ def test_a_server_that_fails_on_is_left_alone_for_longer_up_to_a_bound():
     [
         "",
         "ftp://a",
-        "https://a",
+        "https://a/path",
         "http://",
         "http://a:x",
         "http://a:0",

@@ -12,9 +12,11 @@ from taskqueuex.client.failures import read_item
 from taskqueuex.client.request import Request
 from taskqueuex.client.retry import RetryPolicy
 from taskqueuex.client.sync_client import DEFAULT_SERVER, Client
+from taskqueuex.client.tls import TLS
 
 __all__ = [
     "DEFAULT_SERVER",
+    "TLS",
     "AsyncBufferedProducer",
     "AsyncClient",
     "BufferedProducer",

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import ssl
 import time
 from collections.abc import Sequence
 from typing import TypeVar
@@ -15,6 +16,7 @@ from taskqueuex.client.request import Request
 from taskqueuex.client.retry import RetryPolicy
 from taskqueuex.client.servers import check_pool
 from taskqueuex.client.sync_client import DEFAULT_SERVER, USER_AGENT
+from taskqueuex.client.tls import TLS
 from taskqueuex.client.wire import Response
 
 __all__ = ["AsyncClient"]
@@ -35,6 +37,7 @@ class AsyncClient(AsyncMethods):
         servers: str | Sequence[str] = DEFAULT_SERVER,
         *,
         token: str | None = None,
+        tls: TLS | ssl.SSLContext | None = None,
         timeout_s: float = 10.0,
         connect_timeout_s: float = 2.0,
         retry: RetryPolicy | None = None,
@@ -42,7 +45,7 @@ class AsyncClient(AsyncMethods):
         user_agent: str = USER_AGENT,
     ) -> None:
         check_pool(pool_size, connect_timeout_s)
-        self._core = Core.of(servers, token, user_agent, retry, timeout_s, time.monotonic())
+        self._core = Core.of(servers, token, user_agent, retry, timeout_s, time.monotonic(), tls)
         self._pools = {each: AsyncPool(each, pool_size, connect_timeout_s) for each in self._core.servers.all}
 
     async def send(self, request: Request[T]) -> T:
@@ -55,7 +58,7 @@ class AsyncClient(AsyncMethods):
             except Lost as lost:
                 if lost.was_reused:
                     self._pools[exchange.server].drop_idle()
-                pause_s = exchange.on_failure(lost.error, time.monotonic(), lost.was_reused)
+                pause_s = exchange.on_failure(lost.error, time.monotonic(), lost.was_reused, lost.is_lasting)
             else:
                 if response.status < 300:
                     exchange.server.on_answer()

@@ -40,7 +40,7 @@ class AsyncConnection(asyncio.Protocol):
         self._pool = pool
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        self._reader = ResponseReader()
+        self._reader = ResponseReader(by_end=pool.server.tls is None)
         self._sent: deque[_Sent] = deque()
         self._served = False
         self._unwritten: list[bytes] = []
@@ -290,7 +290,12 @@ class AsyncPool:
         if isinstance(address, str):
             _, made = await loop.create_unix_connection(lambda: AsyncConnection(self, loop), address)
         else:
-            _, made = await loop.create_connection(lambda: AsyncConnection(self, loop), *address)
+            _, made = await loop.create_connection(
+                lambda: AsyncConnection(self, loop),
+                *address,
+                ssl=self.server.tls,
+                server_hostname=self.server.host,
+            )
         if not made.ended.done():
             self._ending.add(made)
         return made

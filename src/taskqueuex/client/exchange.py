@@ -8,6 +8,7 @@ ends the call. The call ends well when the answer is below 300.
 import itertools
 import os
 import random
+import ssl
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from taskqueuex.client.failures import error_of, owner_of
 from taskqueuex.client.request import Request
 from taskqueuex.client.retry import RetryBudget, RetryPolicy
 from taskqueuex.client.servers import Server, Servers
+from taskqueuex.client.tls import TLS
 from taskqueuex.client.wire import Response
 from taskqueuex.errors import (
     CallTimeout,
@@ -78,10 +80,11 @@ class Core:
         retry: RetryPolicy | None,
         timeout_s: float,
         now_s: float,
+        tls: TLS | ssl.SSLContext | None = None,
     ) -> "Core":
         """The core of a new client."""
         retry = RetryPolicy() if retry is None else retry
-        return cls(Servers(servers, token, user_agent), retry, timeout_s, RetryBudget(now_s), Keys())
+        return cls(Servers(servers, token, user_agent, tls), retry, timeout_s, RetryBudget(now_s), Keys())
 
     def changed(self, timeout_s: float | None, retry: RetryPolicy | None) -> "Core":
         """The same, but for the options given."""
@@ -171,8 +174,11 @@ class Exchange:
             raise error
         return self._pause(error, now_s, sent=True)
 
-    def on_failure(self, error: ClientError, now_s: float, was_reused: bool = False) -> float:
+    def on_failure(
+        self, error: ClientError, now_s: float, was_reused: bool = False, is_lasting: bool = False
+    ) -> float:
         """No answer. `was_reused`: nothing came back from a connection that had served before.
+        `is_lasting`: asking this server again is of no use.
 
         Returns the pause before the next sending in seconds; raises the error where there is none.
         """
@@ -186,6 +192,8 @@ class Exchange:
         self.server.on_failure(now_s)
         if not isinstance(error, ConnectionFailed | CallTimeout):
             raise self._honest(error)
+        if is_lasting and self._core.servers.pick(now_s).cool_until_s > now_s:
+            raise self._honest(error)  # and no other server is well
         return self._pause(error, now_s, sent=error.outcome != "not_applied")
 
     def _is_worth_repeating(self, error: TaskQueueError) -> bool:

@@ -1,15 +1,23 @@
 """The servers of a client: which is asked, and for how long one that failed is left alone."""
 
+import functools
+import ipaddress
+import logging
+import ssl
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from taskqueuex.client.tls import TLS, context_of
 from taskqueuex.errors import Invalid
 
 __all__ = ["Server", "Servers", "check_pool"]
 
+_log = logging.getLogger("taskqueuex.client")
+
 COOL_DOWN_S: Final = 1.0
 COOL_DOWN_S_MAX: Final = 30.0
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 def check_pool(pool_size: int, connect_timeout_s: float) -> None:
@@ -23,12 +31,17 @@ def check_pool(pool_size: int, connect_timeout_s: float) -> None:
 class Server:
     """An address, and the part of every request's head that is the same for it."""
 
-    __slots__ = ("_failures", "address", "cool_until_s", "fixed_head", "url")
+    __slots__ = ("_failures", "address", "cool_until_s", "fixed_head", "tls", "url")
 
-    def __init__(self, url: str, token: str | None, user_agent: str) -> None:
+    def __init__(
+        self, url: str, token: str | None, user_agent: str, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.url = url
+        self.tls = tls if is_secure(url) else None  # what it is reached with; None: in clear text
         # What connects: (host, port), or the path of a Unix socket.
         self.address, host = _parse(url)
+        if token is not None and self.tls is None and not isinstance(self.address, str):
+            _check_clear_text(url, self.address[0])
         lines = [f"Host: {host}", f"User-Agent: {user_agent}"]
         if token is not None:
             lines.append(f"Authorization: Bearer {token}")
@@ -38,6 +51,11 @@ class Server:
         self.fixed_head = ("".join(f"{line}\r\n" for line in lines)).encode()
         self.cool_until_s = 0.0
         self._failures = 0
+
+    @property
+    def host(self) -> str | None:
+        """The name that its certificate must have; None where there is no TLS."""
+        return None if self.tls is None or isinstance(self.address, str) else self.address[0]
 
     def on_answer(self) -> None:
         """It works."""
@@ -54,6 +72,26 @@ class Server:
         self.cool_until_s = now_s + min(cool_s, COOL_DOWN_S_MAX)
 
 
+def is_secure(url: str) -> bool:
+    """Whether an address asks for TLS."""
+    return url.lower().startswith("https://")
+
+
+def _check_clear_text(url: str, host: str) -> None:
+    """A token over plain HTTP is for loopback, and for networks that are private by other means."""
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = host == "localhost" or host.endswith(".localhost")
+    if not is_loopback:
+        _warn_of_clear_text(url)
+
+
+@functools.lru_cache(maxsize=256)  # once each
+def _warn_of_clear_text(url: str) -> None:
+    _log.warning("the token goes to %s in clear text, where all on the way can read it: use https://", url)
+
+
 def _parse(url: str) -> tuple[tuple[str, int] | str, str]:
     """What to connect to, and the value of Host."""
     if url.startswith("unix:"):
@@ -67,12 +105,13 @@ def _parse(url: str) -> tuple[tuple[str, int] | str, str]:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        host, port = None, None
-    if host is None or parts.scheme != "http" or parts.username is not None or port == 0:
-        raise Invalid.field("servers", f"{url!r} is not like http://127.0.0.1:7470 or unix:/path")
+        parts, host, port = SplitResult("", "", "", "", ""), None, None
+    if host is None or parts.scheme not in _PORTS or parts.username is not None or port == 0:
+        text = f"{url!r} is not like http://127.0.0.1:7470, https://tasks.example.com:7470 or unix:/path"
+        raise Invalid.field("servers", text)
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise Invalid.field("servers", f"{url!r}: a path is not of a server's address")
-    return (host, port or 80), parts.netloc
+    return (host, port or _PORTS[parts.scheme]), parts.netloc
 
 
 class Servers:
@@ -80,11 +119,21 @@ class Servers:
 
     __slots__ = ("_current", "all")
 
-    def __init__(self, urls: str | Sequence[str], token: str | None, user_agent: str) -> None:
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        token: str | None,
+        user_agent: str,
+        tls: TLS | ssl.SSLContext | None = None,
+    ) -> None:
         urls = [urls] if isinstance(urls, str) else list(urls)
         if not urls or len(set(urls)) != len(urls):
             raise Invalid.field("servers", "must be one address or more, each once")
-        self.all = tuple(Server(url, token, user_agent) for url in urls)
+        are_secure = any(map(is_secure, urls))
+        if tls is not None and not are_secure:
+            raise Invalid.field("tls", "is given, but no server is https://")
+        context = context_of(tls) if are_secure else None
+        self.all = tuple(Server(url, token, user_agent, context) for url in urls)
         self._current = self.all[0]
 
     def pick(self, now_s: float) -> Server:

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import ssl
 import time
 import weakref
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from taskqueuex.client.retry import RetryPolicy
 from taskqueuex.client.servers import check_pool
 from taskqueuex.client.sync_methods import SyncMethods
 from taskqueuex.client.sync_pool import Pool
+from taskqueuex.client.tls import TLS
 from taskqueuex.client.wire import Response
 
 __all__ = ["DEFAULT_SERVER", "USER_AGENT", "Client"]
@@ -32,9 +34,10 @@ class Client(SyncMethods):
     fork makes connections of its own.
 
     Args:
-        servers: addresses, such as `http://127.0.0.1:7470` or `unix:/run/tqx.sock`; the first is asked
-            until it fails.
+        servers: addresses, such as `http://127.0.0.1:7470`, `https://tasks.example.com:7470` or
+            `unix:/run/tqx.sock`; the first is asked until it fails.
         token: goes with each call as a bearer token.
+        tls: what is trusted and shown where a server is `https://`; None: what the system trusts.
         timeout_s: of a call with all its repeats, beside what the call itself waits (`wait_ms`).
         connect_timeout_s: of making a connection.
         retry: how a call is repeated.
@@ -49,6 +52,7 @@ class Client(SyncMethods):
         servers: str | Sequence[str] = DEFAULT_SERVER,
         *,
         token: str | None = None,
+        tls: TLS | ssl.SSLContext | None = None,
         timeout_s: float = 10.0,
         connect_timeout_s: float = 2.0,
         retry: RetryPolicy | None = None,
@@ -56,7 +60,7 @@ class Client(SyncMethods):
         user_agent: str = USER_AGENT,
     ) -> None:
         check_pool(pool_size, connect_timeout_s)
-        self._core = Core.of(servers, token, user_agent, retry, timeout_s, time.monotonic())
+        self._core = Core.of(servers, token, user_agent, retry, timeout_s, time.monotonic(), tls)
         self._pools = {each: Pool(each, pool_size, connect_timeout_s) for each in self._core.servers.all}
         _clients.add(self)
 
@@ -70,7 +74,7 @@ class Client(SyncMethods):
             except Lost as lost:
                 if lost.was_reused:
                     self._pools[exchange.server].drop_idle()
-                pause_s = exchange.on_failure(lost.error, time.monotonic(), lost.was_reused)
+                pause_s = exchange.on_failure(lost.error, time.monotonic(), lost.was_reused, lost.is_lasting)
             else:
                 if response.status < 300:
                     exchange.server.on_answer()

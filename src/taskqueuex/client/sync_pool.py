@@ -1,18 +1,19 @@
 """Blocking connections, and a bounded number of them for each server."""
 
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections import deque
-from typing import Final
+from typing import ClassVar, Final
 
 from taskqueuex.client.lost import Lost, broken, closed, garbled, not_connected
 from taskqueuex.client.servers import Server
 from taskqueuex.client.wire import Response, ResponseReader
 from taskqueuex.errors import CallTimeout, ProtocolError
 
-__all__ = ["Connection", "Pool"]
+__all__ = ["Connection", "Pool", "SecureConnection", "open_connection"]
 
 _RECEIVE_BYTES: Final = 16 << 10
 _RECEIVE_MORE_BYTES: Final = 256 << 10
@@ -28,16 +29,15 @@ class Connection:
 
     __slots__ = ("_limit_s", "_reader", "_served", "_socket", "idle_since_s", "server")
 
-    def __init__(self, server: Server, timeout_s: float) -> None:
+    _TIME_IS_OVER: ClassVar[tuple[type[OSError], ...]] = (BlockingIOError,)
+
+    def __init__(self, server: Server, made: socket.socket) -> None:
         self.server = server
         self.idle_since_s = 0.0
-        self._reader = ResponseReader()
+        self._reader = ResponseReader(by_end=server.tls is None)
         self._served = False
         self._limit_s = -1.0
-        try:
-            self._socket = _connect(server, timeout_s)
-        except OSError as error:
-            raise not_connected(server.url, error) from error
+        self._socket = made
 
     def exchange(self, message: bytes, now_s: float, until_s: float) -> Response:
         """Sends a request and returns its response. Raises Lost; then the connection is of no use."""
@@ -57,7 +57,7 @@ class Connection:
             while sent < len(message):
                 self._limit(self._left_s(until_s))
                 sent += self._socket.send(memoryview(message)[sent:])
-        except BlockingIOError:
+        except self._TIME_IS_OVER:
             raise self._timed_out() from None
         except OSError as error:
             return error
@@ -70,7 +70,7 @@ class Connection:
             try:
                 data = self._socket.recv(size)
                 responses = self._reader.receive(data) if data else self._end()
-            except BlockingIOError:
+            except self._TIME_IS_OVER:
                 raise self._timed_out() from None
             except OSError as error:
                 raise broken(self.server.url, error, self._served and not seen) from error
@@ -129,6 +129,50 @@ class Connection:
         self._socket.close()
 
 
+class SecureConnection(Connection):
+    """The same over TLS. OpenSSL would try again for ever where the kernel's time is over: Python's sockets
+    keep the time."""
+
+    __slots__ = ()
+
+    _TIME_IS_OVER = (TimeoutError,)
+
+    def _limit(self, limit_s: float) -> None:
+        if abs(limit_s - self._limit_s) > _LIMIT_SLACK_S:
+            self._socket.settimeout(max(limit_s, 0.001))
+            self._limit_s = limit_s
+
+    def is_open(self) -> bool:
+        """Whether the server has neither closed it nor sent what nobody asked for: tickets, it may."""
+        self._socket.settimeout(0)
+        self._limit_s = -1.0
+        try:
+            self._socket.recv(1)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return True
+        except OSError:
+            return False
+        return False
+
+
+def open_connection(server: Server, timeout_s: float) -> Connection:
+    """Makes a connection, within so many seconds. Raises Lost."""
+    begun_s = time.monotonic()
+    try:
+        made = _connect(server, timeout_s)
+        if server.tls is None:
+            made.settimeout(None)
+            return Connection(server, made)
+        made.settimeout(max(0.001, timeout_s - (time.monotonic() - begun_s)))
+        # It closes the socket where it fails. Its own errors alone tell of a connection that is cut.
+        secured = server.tls.wrap_socket(made, server_hostname=server.host, suppress_ragged_eofs=False)
+    except TimeoutError as error:
+        raise not_connected(server.url, "it took too long") from error
+    except OSError as error:
+        raise not_connected(server.url, error) from error
+    return SecureConnection(server, secured)
+
+
 def _connect(server: Server, timeout_s: float) -> socket.socket:
     if isinstance(server.address, str):
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -141,7 +185,6 @@ def _connect(server: Server, timeout_s: float) -> socket.socket:
     else:
         made = socket.create_connection(server.address, timeout_s)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    made.settimeout(None)
     return made
 
 
@@ -186,7 +229,7 @@ class Pool:
             return slot
         try:
             left_s = max(0.001, until_s - now_s)
-            return Connection(self._server, min(self._connect_timeout_s, left_s))
+            return open_connection(self._server, min(self._connect_timeout_s, left_s))
         except BaseException:
             self.give(None)
             raise

@@ -20,6 +20,7 @@ TRAILER_BYTES_MAX: Final = 8 << 10
 CHUNK_LINE_BYTES_MAX: Final = 256
 _HEADS_MAX: Final = 256
 _HEAD_KEPT_BYTES_MAX: Final = 1 << 10
+_TLS_ALERT: Final = b"\x15\x03"  # how a server that expects TLS begins its complaint
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?").fullmatch
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*").fullmatch
@@ -103,11 +104,16 @@ def _body_length(status: int, headers: dict[str, str]) -> int:
 
 
 class ResponseReader:
-    """The responses of one connection, in order."""
+    """The responses of one connection, in order.
 
-    __slots__ = ("_body", "_chunk_left", "_chunks", "_head", "_held", "_size", "_trailer")
+    `by_end`: whether the end of the connection may end a body that has no length. Over TLS it may not: what
+    cuts the connection could cut the answer, and nobody would see.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_body", "_by_end", "_chunk_left", "_chunks", "_head", "_held", "_size", "_trailer")
+
+    def __init__(self, by_end: bool = True) -> None:
+        self._by_end = by_end
         self._held = b""  # bytes that do not make a whole of anything yet
         self._head: _Head | None = None  # of the response whose body is awaited
         self._body: list[bytes] = []
@@ -156,12 +162,16 @@ class ResponseReader:
         if (end if end >= 0 else len(data) - 3) - start > HEAD_BYTES_MAX:
             raise ProtocolError("the head of the answer is too long")
         if end < 0:
+            if data.startswith(_TLS_ALERT, start):
+                raise ProtocolError("it speaks TLS: is it https://?")
             return -1
         head = _head(data[start:end])
         if head.status < 200:  # interim: the response is still to come
             if head.status == 101:
                 raise ProtocolError("the protocol was switched")
             return end + 4
+        if head.length < 0 and not head.chunked and not self._by_end:
+            raise ProtocolError("the answer has no length")
         self._head = head
         self._chunks = head.chunked and head.length < 0
         return end + 4
