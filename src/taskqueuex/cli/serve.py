@@ -22,9 +22,23 @@ def serve(
     listen: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="HOST:PORT", help="Where to listen; may be repeated. (TQX_LISTEN, else 127.0.0.1:7470)"
+            metavar="[tls:]HOST:PORT|unix:PATH",
+            help="Where to listen; may be repeated. With proxy+ before it, behind a balancer that speaks the "
+            "PROXY protocol. (TQX_LISTEN, else 127.0.0.1:7470)",
         ),
     ] = None,
+    tls_certificate: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The certificate and its chain, PEM; read anew on SIGHUP."),
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None,
+    tls_client_ca: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Ask clients for a certificate of one of these CAs, PEM."),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond loopback without TLS or without tokens.")
+    ] = False,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", envvar="TQX_CONFIG", help="A TOML file of settings.")
     ] = None,
@@ -56,6 +70,10 @@ def serve(
     flags = {
         "storage.data": data,
         "network.listen": listen or None,
+        "network.tls_certificate": tls_certificate,
+        "network.tls_key": tls_key,
+        "network.tls_client_ca": tls_client_ca,
+        "network.insecure": insecure or None,
         "storage.preset": preset,
         "storage.cache_mb": cache_mb,
         "storage.pool_size": pool_size,

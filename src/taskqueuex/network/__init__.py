@@ -10,5 +10,6 @@ from taskqueuex.network.config import NetworkConfig
 from taskqueuex.network.metrics import NetworkMetrics
 from taskqueuex.network.routes import Router
 from taskqueuex.network.server import Server
+from taskqueuex.network.tls import TlsError
 
-__all__ = ["NetworkConfig", "NetworkMetrics", "Router", "Server"]
+__all__ = ["NetworkConfig", "NetworkMetrics", "Router", "Server", "TlsError"]

@@ -160,6 +160,7 @@ _READERS: Mapping[Target, Callable[[str], str]] = {
     "queue": _queue_name,
     "schedule": lambda value: _queue_name(value, "name"),
     "worker": _worker_name,
+    "token": lambda value: value,
 }
 
 

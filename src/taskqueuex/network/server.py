@@ -66,6 +66,7 @@ class Server:
         """Begins to accept; raises OSError where an address cannot be had, TlsError where a certificate
         cannot be used, and then holds nothing."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_loop_error)
         listeners = self._config.listeners()
         if any(listener.tls for listener in listeners):
             self._context = server_context(self._config)
@@ -110,6 +111,13 @@ class Server:
         """
         if self._context is not None:
             self._context = server_context(self._config)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What a client does wrong within TLS is its own affair: it is counted, and fills no log."""
+        if isinstance(context.get("exception"), ssl.SSLError | ConnectionError):
+            self._hub.metrics.handshakes_failed_total += 1
+        else:
+            loop.default_exception_handler(context)
 
     def _on_tick(self) -> None:
         assert self._loop is not None

@@ -19,8 +19,9 @@ from taskqueuex.clock import Clock, SystemClock
 from taskqueuex.commands import COMMANDS
 from taskqueuex.commands.call import Call, Sink
 from taskqueuex.errors import Draining, StorageUnavailable
-from taskqueuex.network import Router, Server
+from taskqueuex.network import Router, Server, TlsError
 from taskqueuex.node.config import NodeConfig
+from taskqueuex.node.exposure import check_exposure
 from taskqueuex.node.service import Service
 from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError, memory_storage
@@ -57,14 +58,19 @@ class Node:
         submit = {"engine": self._submit, "query": self._submit, "server": self.service.submit}
         router = Router(COMMANDS.values(), submit)
         state = self.state
-        self.server = Server(config.network, router, self._on_disconnect, state.clock, state.network_metrics)
+        self.server = Server(
+            config.network, router, self._on_disconnect, state.clock, state.network_metrics, state.access
+        )
 
     async def start(self) -> None:
-        """Opens the store and listens. Raises StorageError, OSError."""
+        """Opens the store and listens. Raises StorageError, OSError, TlsError."""
         data = self.state.config.storage.data
         self.directory = MemoryDirectory() if data == MEMORY else DataDirectory(Path(data))
         try:
             self._open()
+            network = self.state.config.network
+            if not network.insecure:
+                check_exposure(network.listeners(), guarded=network.tls_client_ca is not None)
             await self.server.start()
         except BaseException:
             self._close_store()
@@ -80,6 +86,7 @@ class Node:
         tiers = Tiers(self.directory.open(storage.preset, storage.cache_mb), memory_storage())
         self.state.tiers = tiers  # to be closed, whatever comes
         self._watermark = self.directory.watermark()
+        self.state.access.load(tiers.durable.load_tokens())
         bits = random.Random(int.from_bytes(os.urandom(32), "big")).getrandbits
         engine = open_engine(tiers, self.state.clock.now_ms(), bits)
         settings = self.state.config.writer
@@ -126,6 +133,7 @@ class Node:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request_stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         await self.start()
         gc.collect()
         gc.freeze()
@@ -142,6 +150,15 @@ class Node:
             return 1
         _log.info("stopped")
         return 0
+
+    def reload(self) -> None:
+        """Reads certificates anew; connections go on. What is wrong is logged, and changes nothing."""
+        try:
+            self.server.reload_tls()
+        except TlsError as error:
+            _log.error("not reloaded: %s", error)
+        else:
+            _log.info("reloaded")
 
     def request_stop(self) -> None:
         """Asks serve to end."""
@@ -260,6 +277,6 @@ def run(config: NodeConfig) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(main())
-    except (StorageError, OSError) as error:
+    except (StorageError, TlsError, OSError) as error:
         _log.critical("cannot start: %s", error)
         return 1
