@@ -33,7 +33,7 @@ async def read_proxy_header(connection: socket.socket) -> str | None:
     reader = _Reader(connection)
     head = await reader.exactly(8)  # both kinds are longer
     if head.startswith(b"PROXY "):
-        while not head.endswith(b"\r\n"):
+        while not head.endswith(b"\n"):
             if len(head) >= _V1_MAX:
                 raise ProxyError("a line of version 1 is longer than 107 bytes")
             head += await reader.line(_V1_MAX - len(head))
