@@ -29,6 +29,7 @@ PAGES = {
     "list_workflows": ("iterate_workflows", "workflows"),
     "get_workflow": ("iterate_workflow_tasks", "tasks"),
     "list_schedules": ("iterate_schedules", "schedules"),
+    "list_audit": ("iterate_audit", "entries"),
 }
 
 
@@ -185,7 +186,7 @@ def requests_file() -> str:
 
 def used_modules(text: str, structs: list[Any]) -> list[str]:
     named = {each.__module__.rpartition(".")[2] for each in structs}
-    every = ("admin", "consume", "produce", "queues", "schedules", "tasks")
+    every = ("access", "admin", "consume", "produce", "queues", "schedules", "tasks")
     return [each for each in every if each in named or f"{each}." in text]
 
 

@@ -25,6 +25,7 @@ def test_every_row_is_found_with_its_target(router, command):
         "workflow": ID,
         "schedule": "s.1",
         "worker": "w 1",
+        "token": "abcdefghij",
         "none": "",
     }[command.target]
     path = re.sub(r"\{.*?\}", quote(target), command.path).encode()

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from taskqueuex.client import requests
 from taskqueuex.client.paging import async_pages
 from taskqueuex.client.request import Request
-from taskqueuex.commands import admin, consume, produce, queues, schedules, tasks
+from taskqueuex.commands import access, admin, consume, produce, queues, schedules, tasks
 
 __all__ = ["AsyncMethods"]
 
@@ -716,6 +716,97 @@ class AsyncMethods:
         """
         return await self.send(requests.drain())
 
+    async def create_token(
+        self,
+        *,
+        name: str,
+        scopes: Sequence[str],
+        expires_in_ms: int | None = None,
+        expires_at: int | None = None,
+        rate_limit: access.TokenRate | Mapping[str, Any] | None = None,
+        tasks_rate_limit: access.TokenRate | Mapping[str, Any] | None = None,
+        tasks_per_day: int | None = None,
+    ) -> access.TokenCreated:
+        """Make a token, which is shown this one time.
+
+        A token. At most one of `expires_in_ms` and `expires_at` is given; neither: it never
+        expires.  `rate_limit` bounds its requests, `tasks_rate_limit` and `tasks_per_day` the tasks
+        that it enqueues, those of a batch each; a day is one of UTC.
+
+        POST /v1/tokens
+        """
+        return await self.send(
+            requests.create_token(
+                name=name,
+                scopes=scopes,
+                expires_in_ms=expires_in_ms,
+                expires_at=expires_at,
+                rate_limit=rate_limit,
+                tasks_rate_limit=tasks_rate_limit,
+                tasks_per_day=tasks_per_day,
+            )
+        )
+
+    async def list_tokens(self) -> access.TokenList:
+        """All tokens, without what they are made of.
+
+        GET /v1/tokens
+        """
+        return await self.send(requests.list_tokens())
+
+    async def delete_token(self, id: str) -> tasks.DeletedReply:
+        """Revoke a token, at once.
+
+        DELETE /v1/tokens/{id}
+        """
+        return await self.send(requests.delete_token(id))
+
+    async def sign_in(self, *, token: str) -> access.SessionView:
+        """Begin a web session, with a token; the answer sets its cookie.
+
+        The web page's way in: a token for a session.
+
+        POST /v1/session
+        """
+        return await self.send(requests.sign_in(token=token))
+
+    async def get_session(self) -> access.SessionView:
+        """Who calls, whatever the credentials.
+
+        GET /v1/session
+        """
+        return await self.send(requests.get_session())
+
+    async def sign_out(self) -> tasks.DeletedReply:
+        """End the web session that the call is made in.
+
+        DELETE /v1/session
+        """
+        return await self.send(requests.sign_out())
+
+    async def list_audit(
+        self,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        who: str | None = None,
+        command: str | None = None,
+        after: int | None = None,
+        before: int | None = None,
+    ) -> access.AuditList:
+        """Who did what, and with what outcome.
+
+        A page of the audit, the newest first. `who` is an id or a name; `after` and `before` bound
+        `at`.
+
+        GET /v1/audit
+        """
+        return await self.send(
+            requests.list_audit(
+                limit=limit, cursor=cursor, who=who, command=command, after=after, before=before
+            )
+        )
+
     async def iterate_tasks(
         self,
         *,
@@ -798,4 +889,28 @@ class AsyncMethods:
         """
         async for page in async_pages(lambda cursor: self.list_schedules(limit=limit, cursor=cursor)):
             for item in page.schedules or ():
+                yield item
+
+    async def iterate_audit(
+        self,
+        *,
+        limit: int = 100,
+        who: str | None = None,
+        command: str | None = None,
+        after: int | None = None,
+        before: int | None = None,
+    ) -> AsyncIterator[access.AuditEntry]:
+        """Who did what, and with what outcome. All pages, `limit` a call.
+
+        A page of the audit, the newest first. `who` is an id or a name; `after` and `before` bound
+        `at`.
+
+        GET /v1/audit
+        """
+        async for page in async_pages(
+            lambda cursor: self.list_audit(
+                limit=limit, who=who, command=command, after=after, before=before, cursor=cursor
+            )
+        ):
+            for item in page.entries or ():
                 yield item

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from msgspec import UNSET, UnsetType
 
 from taskqueuex.client.request import Operation, Request, encode_value, settle_wait_ms
-from taskqueuex.commands import admin, consume, produce, queues, schedules, tasks
+from taskqueuex.commands import access, admin, consume, produce, queues, schedules, tasks
 
 __all__ = [
     "ack",
@@ -17,11 +17,13 @@ __all__ = [
     "bulk",
     "cancel_task",
     "cancel_workflow",
+    "create_token",
     "create_workflow",
     "dead_groups",
     "delete_queue",
     "delete_schedule",
     "delete_task",
+    "delete_token",
     "dequeue",
     "dequeue_queue",
     "drain",
@@ -31,14 +33,17 @@ __all__ = [
     "fail",
     "get_queue",
     "get_schedule",
+    "get_session",
     "get_task",
     "get_workflow",
     "healthz",
     "heartbeat",
     "kill_task",
+    "list_audit",
     "list_queues",
     "list_schedules",
     "list_tasks",
+    "list_tokens",
     "list_workers",
     "list_workflows",
     "metrics",
@@ -57,6 +62,8 @@ __all__ = [
     "resume_worker",
     "retry_task",
     "settle",
+    "sign_in",
+    "sign_out",
     "stats",
     "stop_worker",
     "task_history",
@@ -116,11 +123,19 @@ _READYZ = Operation("readyz")
 _OPENAPI = Operation("openapi")
 _BACKUP = Operation("backup")
 _DRAIN = Operation("drain")
+_CREATE_TOKEN = Operation("create_token")
+_LIST_TOKENS = Operation("list_tokens")
+_DELETE_TOKEN = Operation("delete_token")
+_SIGN_IN = Operation("sign_in")
+_GET_SESSION = Operation("get_session")
+_SIGN_OUT = Operation("sign_out")
+_LIST_AUDIT = Operation("list_audit")
 
 # They are given more than they say: mappings for structs, values for JSON.
 _AckTask: Any = consume.AckTask
 _BackupRequest: Any = admin.BackupRequest
 _Bulk: Any = tasks.Bulk
+_CreateToken: Any = access.CreateToken
 _CursorQuery: Any = tasks.CursorQuery
 _DeadQuery: Any = tasks.DeadQuery
 _DeleteQueueQuery: Any = queues.DeleteQueueQuery
@@ -131,6 +146,7 @@ _EnqueueBatch: Any = produce.EnqueueBatch
 _EnqueueTask: Any = produce.EnqueueTask
 _FailTask: Any = consume.FailTask
 _HeartbeatTask: Any = consume.HeartbeatTask
+_ListAudit: Any = access.ListAudit
 _ListSchedules: Any = schedules.ListSchedules
 _ListTasks: Any = tasks.ListTasks
 _MetricsHistoryQuery: Any = admin.MetricsHistoryQuery
@@ -138,6 +154,7 @@ _PutQueue: Any = queues.PutQueue
 _PutSchedule: Any = schedules.PutSchedule
 _ReleaseTask: Any = consume.ReleaseTask
 _Settle: Any = consume.Settle
+_SignIn: Any = access.SignIn
 _WaitQuery: Any = tasks.WaitQuery
 _WorkflowCreate: Any = produce.WorkflowCreate
 
@@ -853,3 +870,101 @@ def drain() -> Request[admin.DrainReply]:
     POST /v1/admin/drain
     """
     return Request(_DRAIN, "/v1/admin/drain")
+
+
+def create_token(
+    *,
+    name: str,
+    scopes: Sequence[str],
+    expires_in_ms: int | None = None,
+    expires_at: int | None = None,
+    rate_limit: access.TokenRate | Mapping[str, Any] | None = None,
+    tasks_rate_limit: access.TokenRate | Mapping[str, Any] | None = None,
+    tasks_per_day: int | None = None,
+) -> Request[access.TokenCreated]:
+    """Make a token, which is shown this one time.
+
+    A token. At most one of `expires_in_ms` and `expires_at` is given; neither: it never
+    expires.  `rate_limit` bounds its requests, `tasks_rate_limit` and `tasks_per_day` the tasks
+    that it enqueues, those of a batch each; a day is one of UTC.
+
+    POST /v1/tokens
+    """
+    return Request(
+        _CREATE_TOKEN,
+        "/v1/tokens",
+        body=_CreateToken(
+            name=name,
+            scopes=list(scopes),
+            expires_in_ms=expires_in_ms,
+            expires_at=expires_at,
+            rate_limit=rate_limit,
+            tasks_rate_limit=tasks_rate_limit,
+            tasks_per_day=tasks_per_day,
+        ),
+    )
+
+
+def list_tokens() -> Request[access.TokenList]:
+    """All tokens, without what they are made of.
+
+    GET /v1/tokens
+    """
+    return Request(_LIST_TOKENS, "/v1/tokens")
+
+
+def delete_token(id: str) -> Request[tasks.DeletedReply]:
+    """Revoke a token, at once.
+
+    DELETE /v1/tokens/{id}
+    """
+    return Request(_DELETE_TOKEN, _DELETE_TOKEN.path(id))
+
+
+def sign_in(*, token: str) -> Request[access.SessionView]:
+    """Begin a web session, with a token; the answer sets its cookie.
+
+    The web page's way in: a token for a session.
+
+    POST /v1/session
+    """
+    return Request(_SIGN_IN, "/v1/session", body=_SignIn(token=token))
+
+
+def get_session() -> Request[access.SessionView]:
+    """Who calls, whatever the credentials.
+
+    GET /v1/session
+    """
+    return Request(_GET_SESSION, "/v1/session")
+
+
+def sign_out() -> Request[tasks.DeletedReply]:
+    """End the web session that the call is made in.
+
+    DELETE /v1/session
+    """
+    return Request(_SIGN_OUT, "/v1/session")
+
+
+def list_audit(
+    *,
+    limit: int = 100,
+    cursor: str | None = None,
+    who: str | None = None,
+    command: str | None = None,
+    after: int | None = None,
+    before: int | None = None,
+) -> Request[access.AuditList]:
+    """Who did what, and with what outcome.
+
+    A page of the audit, the newest first. `who` is an id or a name; `after` and `before` bound
+    `at`.
+
+    GET /v1/audit
+    """
+    return Request(
+        _LIST_AUDIT,
+        "/v1/audit",
+        query=_ListAudit(limit=limit, cursor=cursor, who=who, command=command, after=after, before=before),
+    )

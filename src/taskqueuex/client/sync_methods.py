@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from taskqueuex.client import requests
 from taskqueuex.client.paging import pages
 from taskqueuex.client.request import Request
-from taskqueuex.commands import admin, consume, produce, queues, schedules, tasks
+from taskqueuex.commands import access, admin, consume, produce, queues, schedules, tasks
 
 __all__ = ["SyncMethods"]
 
@@ -704,6 +704,97 @@ class SyncMethods:
         """
         return self.send(requests.drain())
 
+    def create_token(
+        self,
+        *,
+        name: str,
+        scopes: Sequence[str],
+        expires_in_ms: int | None = None,
+        expires_at: int | None = None,
+        rate_limit: access.TokenRate | Mapping[str, Any] | None = None,
+        tasks_rate_limit: access.TokenRate | Mapping[str, Any] | None = None,
+        tasks_per_day: int | None = None,
+    ) -> access.TokenCreated:
+        """Make a token, which is shown this one time.
+
+        A token. At most one of `expires_in_ms` and `expires_at` is given; neither: it never
+        expires.  `rate_limit` bounds its requests, `tasks_rate_limit` and `tasks_per_day` the tasks
+        that it enqueues, those of a batch each; a day is one of UTC.
+
+        POST /v1/tokens
+        """
+        return self.send(
+            requests.create_token(
+                name=name,
+                scopes=scopes,
+                expires_in_ms=expires_in_ms,
+                expires_at=expires_at,
+                rate_limit=rate_limit,
+                tasks_rate_limit=tasks_rate_limit,
+                tasks_per_day=tasks_per_day,
+            )
+        )
+
+    def list_tokens(self) -> access.TokenList:
+        """All tokens, without what they are made of.
+
+        GET /v1/tokens
+        """
+        return self.send(requests.list_tokens())
+
+    def delete_token(self, id: str) -> tasks.DeletedReply:
+        """Revoke a token, at once.
+
+        DELETE /v1/tokens/{id}
+        """
+        return self.send(requests.delete_token(id))
+
+    def sign_in(self, *, token: str) -> access.SessionView:
+        """Begin a web session, with a token; the answer sets its cookie.
+
+        The web page's way in: a token for a session.
+
+        POST /v1/session
+        """
+        return self.send(requests.sign_in(token=token))
+
+    def get_session(self) -> access.SessionView:
+        """Who calls, whatever the credentials.
+
+        GET /v1/session
+        """
+        return self.send(requests.get_session())
+
+    def sign_out(self) -> tasks.DeletedReply:
+        """End the web session that the call is made in.
+
+        DELETE /v1/session
+        """
+        return self.send(requests.sign_out())
+
+    def list_audit(
+        self,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        who: str | None = None,
+        command: str | None = None,
+        after: int | None = None,
+        before: int | None = None,
+    ) -> access.AuditList:
+        """Who did what, and with what outcome.
+
+        A page of the audit, the newest first. `who` is an id or a name; `after` and `before` bound
+        `at`.
+
+        GET /v1/audit
+        """
+        return self.send(
+            requests.list_audit(
+                limit=limit, cursor=cursor, who=who, command=command, after=after, before=before
+            )
+        )
+
     def iterate_tasks(
         self,
         *,
@@ -783,3 +874,26 @@ class SyncMethods:
         """
         for page in pages(lambda cursor: self.list_schedules(limit=limit, cursor=cursor)):
             yield from page.schedules or ()
+
+    def iterate_audit(
+        self,
+        *,
+        limit: int = 100,
+        who: str | None = None,
+        command: str | None = None,
+        after: int | None = None,
+        before: int | None = None,
+    ) -> Iterator[access.AuditEntry]:
+        """Who did what, and with what outcome. All pages, `limit` a call.
+
+        A page of the audit, the newest first. `who` is an id or a name; `after` and `before` bound
+        `at`.
+
+        GET /v1/audit
+        """
+        for page in pages(
+            lambda cursor: self.list_audit(
+                limit=limit, who=who, command=command, after=after, before=before, cursor=cursor
+            )
+        ):
+            yield from page.entries or ()

@@ -40,6 +40,7 @@ class Call:
 
     __slots__ = (
         "answer",
+        "audit_key",
         "body",
         "command",
         "deadline_us",
@@ -77,5 +78,6 @@ class Call:
         self.deadline_us = deadline_us  # monotonic; its caller has gone after it. 0: none
         self.principal: Principal = ANYONE  # in whose name it is made
         self.peer = ""  # the address that it came from, for the audit
+        self.audit_key = b""  # the audit's: of the row that says it was begun
         self.settled: Any = None  # the engine's: what the items of a settle answered, while its dequeue waits
         self.answer: bytes | None = None  # the sink's: the answer, while earlier ones are awaited

@@ -20,7 +20,8 @@ _TAGS = {
     "read": "Look",
     "operate": "Steer",
     "admin": "The server itself",
-    "public": "Whether the server is there",
+    "any": "Whose calls these are",
+    "public": "What needs no credentials",
 }
 _TARGETS = {
     "queue": ("queue", QueueName, "The name of a queue"),
@@ -28,9 +29,11 @@ _TARGETS = {
     "workflow": ("id", TaskId, "The id of a workflow"),
     "schedule": ("name", QueueName, "The name of a schedule"),
     "worker": ("name", WorkerName, "The name of a worker"),
+    "token": ("id", str, "The id of a token"),
 }
 # What any call can be answered, whatever it asks for.
 _ALWAYS = (400, 408, 413, 414, 415, 422, 431, 500, 503)
+_WITH_CREDENTIALS = (401, 403, 429)  # and where credentials may be asked for
 
 
 def document(version: str) -> dict[str, Any]:
@@ -54,6 +57,7 @@ def document(version: str) -> dict[str, Any]:
         "components": {
             "schemas": schemas.components,
             "parameters": _HEADERS,
+            "securitySchemes": _SECURITY_SCHEMES,
             "responses": {str(status): _problem_response(status) for status in _problem_statuses()},
         },
     }
@@ -67,6 +71,20 @@ Durations are integers that end in `_ms`; times are Unix milliseconds and end in
 and `progress` are any JSON value, kept byte for byte. Unknown fields are refused (422). A 2xx is sent only
 after the change is committed, at the level that the header `Durability` of the answer names. Every error
 is `application/problem+json` and says by `outcome` whether the request may have changed anything."""
+
+_SECURITY_SCHEMES: dict[str, Any] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token: `tqx token create`. A server without tokens asks for none.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "tqx_session",
+        "description": "A web session: POST /v1/session. Changes need the header X-CSRF-Token as well.",
+    },
+}
 
 _HEADERS: dict[str, Any] = {
     "IdempotencyKey": {
@@ -117,6 +135,7 @@ def _operation(command: Command, schemas: _Schemas) -> dict[str, Any]:
         "parameters": _parameters(command, schemas),
         "responses": _responses(command, schemas),
     }
+    operation["security"] = [] if command.scope == "public" else [{"bearer": []}, {"session": []}, {}]
     if command.body is not None:
         operation["requestBody"] = {
             "required": command.body_required,
@@ -162,6 +181,8 @@ def _responses(command: Command, schemas: _Schemas) -> dict[str, Any]:
     statuses = {*command.errors, *_ALWAYS}
     if command.target != "none":
         statuses.add(404)
+    if command.scope != "public":
+        statuses.update(_WITH_CREDENTIALS)
     for status in sorted(statuses):
         responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
     return responses

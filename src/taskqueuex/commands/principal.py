@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
-__all__ = ["ANYONE", "SCOPES", "Peer", "Principal", "parse_scope"]
+from taskqueuex.errors import Forbidden
+
+__all__ = ["ANYONE", "SCOPES", "Peer", "Principal", "matcher", "parse_scope"]
 
 Kind = Literal["anyone", "token", "certificate", "local"]
 
@@ -50,7 +52,7 @@ class Principal:
         for scope, pattern in map(parse_scope, self.scopes):
             patterns.setdefault(scope, []).append(pattern)
         self.restricted = "admin" not in patterns
-        self._patterns = {scope: _matcher(several) for scope, several in patterns.items()}
+        self._patterns = {scope: matcher(several) for scope, several in patterns.items()}
         self._cache: dict[tuple[str, str], bool] = {}
 
     def has(self, scope: str) -> bool:
@@ -73,6 +75,17 @@ class Principal:
             self._cache[scope, queue] = found
         return found
 
+    def patterns_of(self, scope: str) -> list[str] | None:
+        """The patterns of queues that it has a scope for; None: for all of them."""
+        if self.has_all(scope):
+            return None
+        return [pattern for name, pattern in map(parse_scope, self.scopes) if name == scope]
+
+    def require(self, scope: str, queue: str) -> None:
+        """Raises Forbidden unless it has a scope for a queue."""
+        if not self.allows(scope, queue):
+            raise Forbidden(f"the scope {scope} is needed for queue {queue!r}")
+
     def _match(self, scope: str, queue: str) -> bool:
         if scope not in self._patterns:
             return False
@@ -83,7 +96,7 @@ class Principal:
         return f"Principal({self.id!r}, {self.name!r}, {self.kind!r}, {self.scopes!r})"
 
 
-def _matcher(patterns: list[str]) -> re.Pattern[str] | None:
+def matcher(patterns: list[str]) -> re.Pattern[str] | None:
     """One expression for several patterns; None where one of them matches everything."""
     if "*" in patterns:
         return None

@@ -5,6 +5,27 @@ Every path has at most one parameter, the command's `target`. `kind` says who an
     engine   the engine, through the writer's inbox (all changes, and reads of live state)
     query    a bounded read of storage, off the loop
     server   the node itself
+
+`scope` is what a caller needs, and `queues` for which queues:
+
+    none      the scope is about no queue: admin, or nothing at all
+    target    the queue that the path names
+    body      all queues that the body names (dequeue: a mapping's keys, or a list)
+    tasks     the queue of each task of the body
+    task      the queue of the task that the path names, which the engine looks up: a task of another
+              queue answers 403, and nothing else of it is told
+    settle    `body` for its dequeue; its items are as `task`, each refused in its own place
+    filter    the queue of the filter, which must be allowed; without one, only tasks of queues that are
+              allowed are seen or changed
+    each      what belongs to other queues is left out: queues, schedules, tasks of a workflow and its
+              counts. A workflow without any task that may be seen is not there
+    schedule  the queue of the schedule as it is, and for a put the queue that it shall have as well
+    all       every queue: the scope without a pattern. These tell of the server as a whole
+
+A parent that a new task depends on must be in a queue that the caller may read or put tasks into; where
+the task is handed the results of its parents, in one that it may read.
+
+Scope `public` needs no credentials, `any` needs some, whatever they allow.
 """
 
 from types import MappingProxyType
@@ -12,13 +33,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from taskqueuex.commands import admin, consume, produce, queues, schedules, tasks
+from taskqueuex.commands import access, admin, consume, produce, queues, schedules, tasks
 
-__all__ = ["COMMANDS", "Command", "Target", "command"]
+__all__ = ["COMMANDS", "Command", "Queues", "Target", "command"]
 
 Kind = Literal["engine", "query", "server"]
-Scope = Literal["produce", "consume", "read", "operate", "admin", "public"]
-Target = Literal["queue", "task", "workflow", "schedule", "worker", "none"]
+Scope = Literal["produce", "consume", "read", "operate", "admin", "any", "public"]
+Queues = Literal["none", "target", "body", "tasks", "task", "settle", "filter", "each", "schedule", "all"]
+Target = Literal["queue", "task", "workflow", "schedule", "worker", "token", "none"]
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +52,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     scope: Scope
     summary: str
+    queues: Queues = "none"  # for which queues the scope is needed
     target: Target = "none"
     body: Any = None  # the struct of the request's body; None: no body is read
     body_required: bool = True  # False: an absent body stands for all defaults
@@ -37,6 +60,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     replies: MappingProxyType[int, Any]
     errors: tuple[int, ...] = ()  # statuses of its own, beside those that any call can have
     idempotent_key: bool = False  # whether an Idempotency-Key is honoured
+    audited: bool = False  # whether the audit has a row of every call
 
 
 def _row(name: str, method: str, path: str, kind: Kind, scope: Scope, summary: str, **more: Any) -> Command:
@@ -44,7 +68,7 @@ def _row(name: str, method: str, path: str, kind: Kind, scope: Scope, summary: s
     if "{queue}" in path:
         target = "queue"
     elif "{id}" in path:
-        target = "workflow" if "/workflows/" in path else "task"
+        target = "workflow" if "/workflows/" in path else "token" if "/tokens/" in path else "task"
     elif "{name}" in path:
         target = "schedule" if "/schedules/" in path else "worker"
     replies = MappingProxyType(more.pop("replies"))
@@ -59,6 +83,7 @@ def _row(name: str, method: str, path: str, kind: Kind, scope: Scope, summary: s
         target=target,
         replies=replies,
         idempotent_key=keyed,
+        audited=scope in ("operate", "admin") and method != "GET",
         **more,
     )
 
@@ -71,6 +96,7 @@ _ROWS = (
         "engine",
         "produce",
         "Put a task into a queue",
+        queues="target",
         body=produce.EnqueueTask,
         replies={201: produce.EnqueueReply, 200: produce.EnqueueReply},
         errors=(409, 422, 429),
@@ -82,6 +108,7 @@ _ROWS = (
         "engine",
         "produce",
         "Put many tasks into a queue",
+        queues="target",
         body=produce.EnqueueBatch,
         replies={201: produce.BatchReply, 200: produce.PartialReply},
         errors=(409, 422, 429),
@@ -93,6 +120,7 @@ _ROWS = (
         "engine",
         "produce",
         "Put in tasks that depend on each other",
+        queues="tasks",
         body=produce.WorkflowCreate,
         replies={201: produce.WorkflowReply},
         errors=(409, 422, 429),
@@ -104,6 +132,7 @@ _ROWS = (
         "engine",
         "consume",
         "Take tasks from several queues",
+        queues="body",
         body=consume.Dequeue,
         replies={200: consume.DequeueReply},
         errors=(422,),
@@ -116,6 +145,7 @@ _ROWS = (
         "engine",
         "consume",
         "Take tasks from one queue",
+        queues="target",
         body=consume.DequeueQueue,
         body_required=False,
         replies={200: consume.DequeueReply},
@@ -129,6 +159,7 @@ _ROWS = (
         "engine",
         "consume",
         "The work is done",
+        queues="task",
         body=consume.AckTask,
         replies={200: consume.SettledReply},
         errors=(404, 409, 410, 422),
@@ -140,6 +171,7 @@ _ROWS = (
         "engine",
         "consume",
         "The attempt failed",
+        queues="task",
         body=consume.FailTask,
         replies={200: consume.SettledReply},
         errors=(404, 409, 410, 422),
@@ -151,6 +183,7 @@ _ROWS = (
         "engine",
         "consume",
         "Give a task back without counting the attempt as failed",
+        queues="task",
         body=consume.ReleaseTask,
         replies={200: consume.SettledReply},
         errors=(404, 409, 410, 422),
@@ -162,6 +195,7 @@ _ROWS = (
         "engine",
         "consume",
         "The attempt goes on",
+        queues="task",
         body=consume.HeartbeatTask,
         replies={200: consume.HeartbeatReply},
         errors=(404, 409, 410, 422),
@@ -173,6 +207,7 @@ _ROWS = (
         "engine",
         "consume",
         "A worker's whole round trip: what ended, what goes on, what to take next",
+        queues="settle",
         body=consume.Settle,
         replies={200: consume.SettleReply},
         errors=(422,),
@@ -184,6 +219,7 @@ _ROWS = (
         "engine",
         "read",
         "A task",
+        queues="task",
         query=tasks.WaitQuery,
         replies={200: tasks.TaskView},
         errors=(404, 410),
@@ -195,6 +231,7 @@ _ROWS = (
         "query",
         "read",
         "Tasks that match a filter",
+        queues="filter",
         query=tasks.ListTasks,
         replies={200: tasks.TaskList},
         errors=(422,),
@@ -206,6 +243,7 @@ _ROWS = (
         "engine",
         "read",
         "What happened to a task: who, when, which attempt",
+        queues="task",
         replies={200: list[tasks.HistoryEvent]},
         errors=(404, 410),
     ),
@@ -216,6 +254,7 @@ _ROWS = (
         "engine",
         "read",
         "Why a task is not running",
+        queues="task",
         replies={200: tasks.WhyReply},
         errors=(404, 410),
     ),
@@ -226,6 +265,7 @@ _ROWS = (
         "engine",
         "operate",
         "Change a task that waits",
+        queues="task",
         body=tasks.EditTask,
         replies={200: tasks.TaskStateReply},
         errors=(404, 409, 410, 422),
@@ -237,6 +277,7 @@ _ROWS = (
         "engine",
         "operate",
         "Cancel a task",
+        queues="task",
         replies={200: tasks.CancelReply},
         errors=(404, 409, 410),
     ),
@@ -247,6 +288,7 @@ _ROWS = (
         "engine",
         "operate",
         "Give a dead task another life",
+        queues="task",
         replies={200: tasks.TaskStateReply},
         errors=(404, 409, 410),
     ),
@@ -257,6 +299,7 @@ _ROWS = (
         "engine",
         "operate",
         "Make a task dead, revoking its lease",
+        queues="task",
         replies={200: tasks.TaskStateReply},
         errors=(404, 409, 410),
     ),
@@ -267,6 +310,7 @@ _ROWS = (
         "engine",
         "operate",
         "Let a blocked task run without waiting for what it depends on",
+        queues="task",
         replies={200: tasks.TaskStateReply},
         errors=(404, 409, 410),
     ),
@@ -277,6 +321,7 @@ _ROWS = (
         "engine",
         "operate",
         "Forget a task that waits or has ended",
+        queues="task",
         replies={200: tasks.DeletedReply},
         errors=(404, 409, 410),
     ),
@@ -287,6 +332,7 @@ _ROWS = (
         "engine",
         "operate",
         "One action on all tasks of a filter",
+        queues="filter",
         body=tasks.Bulk,
         replies={200: tasks.BulkReply},
         errors=(422,),
@@ -298,6 +344,7 @@ _ROWS = (
         "query",
         "read",
         "Workflows",
+        queues="each",
         query=tasks.CursorQuery,
         replies={200: tasks.WorkflowList},
         errors=(422,),
@@ -309,6 +356,7 @@ _ROWS = (
         "query",
         "read",
         "A workflow and its tasks",
+        queues="each",
         query=tasks.CursorQuery,
         replies={200: tasks.WorkflowView},
         errors=(404, 422),
@@ -320,6 +368,7 @@ _ROWS = (
         "engine",
         "operate",
         "Cancel what has not ended of a workflow",
+        queues="each",
         replies={200: tasks.BulkReply},
         errors=(404,),
     ),
@@ -330,6 +379,7 @@ _ROWS = (
         "query",
         "read",
         "Dead letters by error",
+        queues="filter",
         query=tasks.DeadQuery,
         replies={200: tasks.DeadGroups},
         errors=(422,),
@@ -341,6 +391,7 @@ _ROWS = (
         "engine",
         "operate",
         "Create a queue or change its settings",
+        queues="target",
         body=queues.PutQueue,
         body_required=False,
         replies={200: queues.QueueView, 201: queues.QueueView},
@@ -353,10 +404,20 @@ _ROWS = (
         "engine",
         "read",
         "A queue",
+        queues="target",
         replies={200: queues.QueueView},
         errors=(404,),
     ),
-    _row("list_queues", "GET", "/v1/queues", "engine", "read", "All queues", replies={200: queues.QueueList}),
+    _row(
+        "list_queues",
+        "GET",
+        "/v1/queues",
+        "engine",
+        "read",
+        "All queues",
+        queues="each",
+        replies={200: queues.QueueList},
+    ),
     _row(
         "delete_queue",
         "DELETE",
@@ -364,6 +425,7 @@ _ROWS = (
         "engine",
         "operate",
         "Forget a queue",
+        queues="target",
         query=queues.DeleteQueueQuery,
         replies={200: tasks.BulkReply},
         errors=(404, 409),
@@ -375,6 +437,7 @@ _ROWS = (
         "engine",
         "operate",
         "Hand out nothing more",
+        queues="target",
         replies={200: queues.QueueView},
         errors=(404,),
     ),
@@ -385,6 +448,7 @@ _ROWS = (
         "engine",
         "operate",
         "Hand out again",
+        queues="target",
         replies={200: queues.QueueView},
         errors=(404,),
     ),
@@ -395,6 +459,7 @@ _ROWS = (
         "engine",
         "operate",
         "Cancel all that waits",
+        queues="target",
         replies={200: queues.PurgeReply},
         errors=(404,),
     ),
@@ -405,6 +470,7 @@ _ROWS = (
         "engine",
         "operate",
         "Create a schedule or replace its definition",
+        queues="schedule",
         body=schedules.PutSchedule,
         replies={200: schedules.ScheduleView, 201: schedules.ScheduleView},
         errors=(422,),
@@ -416,6 +482,7 @@ _ROWS = (
         "engine",
         "read",
         "A schedule, its next runs and its last",
+        queues="schedule",
         replies={200: schedules.ScheduleView},
         errors=(404,),
     ),
@@ -426,6 +493,7 @@ _ROWS = (
         "engine",
         "read",
         "Schedules",
+        queues="each",
         query=schedules.ListSchedules,
         replies={200: schedules.ScheduleList},
         errors=(422,),
@@ -437,6 +505,7 @@ _ROWS = (
         "engine",
         "operate",
         "Forget a schedule; tasks that it has enqueued stay",
+        queues="schedule",
         replies={200: tasks.DeletedReply},
         errors=(404,),
     ),
@@ -447,6 +516,7 @@ _ROWS = (
         "engine",
         "operate",
         "Let a schedule enqueue nothing more",
+        queues="schedule",
         replies={200: schedules.ScheduleView},
         errors=(404,),
     ),
@@ -457,6 +527,7 @@ _ROWS = (
         "engine",
         "operate",
         "Let a schedule go on from now",
+        queues="schedule",
         replies={200: schedules.ScheduleView},
         errors=(404,),
     ),
@@ -467,6 +538,7 @@ _ROWS = (
         "engine",
         "operate",
         "Enqueue the task of a schedule now",
+        queues="schedule",
         replies={200: produce.EnqueueReply, 201: produce.EnqueueReply},
         errors=(404, 409, 422, 429),
     ),
@@ -477,6 +549,7 @@ _ROWS = (
         "server",
         "read",
         "The server in one look",
+        queues="all",
         replies={200: admin.StatsReply},
     ),
     _row(
@@ -486,6 +559,7 @@ _ROWS = (
         "engine",
         "read",
         "Workers and what they run",
+        queues="all",
         replies={200: admin.WorkerList},
     ),
     _row(
@@ -495,6 +569,7 @@ _ROWS = (
         "engine",
         "operate",
         "Ask a worker to take no more tasks",
+        queues="all",
         replies={200: consume.WorkerControl},
         errors=(404,),
     ),
@@ -505,6 +580,7 @@ _ROWS = (
         "engine",
         "operate",
         "Ask a worker to take tasks again",
+        queues="all",
         replies={200: consume.WorkerControl},
         errors=(404,),
     ),
@@ -515,6 +591,7 @@ _ROWS = (
         "engine",
         "operate",
         "Ask a worker to finish what it has, and exit",
+        queues="all",
         replies={200: consume.WorkerControl},
         errors=(404,),
     ),
@@ -525,6 +602,7 @@ _ROWS = (
         "query",
         "read",
         "Metrics over time",
+        queues="all",
         query=admin.MetricsHistoryQuery,
         replies={200: admin.MetricsHistoryReply},
         errors=(422,),
@@ -536,6 +614,7 @@ _ROWS = (
         "server",
         "read",
         "Metrics in the Prometheus text format",
+        queues="all",
         replies={200: None},
     ),
     _row(
@@ -584,6 +663,76 @@ _ROWS = (
         "admin",
         "Finish what is under way, then exit",
         replies={200: admin.DrainReply},
+    ),
+    _row(
+        "create_token",
+        "POST",
+        "/v1/tokens",
+        "server",
+        "admin",
+        "Make a token, which is shown this one time",
+        body=access.CreateToken,
+        replies={201: access.TokenCreated},
+        errors=(409, 422),
+    ),
+    _row(
+        "list_tokens",
+        "GET",
+        "/v1/tokens",
+        "server",
+        "admin",
+        "All tokens, without what they are made of",
+        replies={200: access.TokenList},
+    ),
+    _row(
+        "delete_token",
+        "DELETE",
+        "/v1/tokens/{id}",
+        "server",
+        "admin",
+        "Revoke a token, at once",
+        replies={200: tasks.DeletedReply},
+        errors=(404, 409),
+    ),
+    _row(
+        "sign_in",
+        "POST",
+        "/v1/session",
+        "server",
+        "public",
+        "Begin a web session, with a token; the answer sets its cookie",
+        body=access.SignIn,
+        replies={200: access.SessionView},
+        errors=(401, 422, 429),
+    ),
+    _row(
+        "get_session",
+        "GET",
+        "/v1/session",
+        "server",
+        "any",
+        "Who calls, whatever the credentials",
+        replies={200: access.SessionView},
+    ),
+    _row(
+        "sign_out",
+        "DELETE",
+        "/v1/session",
+        "server",
+        "any",
+        "End the web session that the call is made in",
+        replies={200: tasks.DeletedReply},
+    ),
+    _row(
+        "list_audit",
+        "GET",
+        "/v1/audit",
+        "query",
+        "admin",
+        "Who did what, and with what outcome",
+        query=access.ListAudit,
+        replies={200: access.AuditList},
+        errors=(422,),
     ),
 )
 

@@ -25,6 +25,7 @@ from taskqueuex.commands.consume import (
 )
 from taskqueuex.commands.limits import REPLY_BYTES_MAX
 from taskqueuex.commands.problem import problem_of
+from taskqueuex.engine.admission import admit_task
 from taskqueuex.engine.core import ERRORS_MAX, PAYLOAD_KEPT_MAX, Core, Need, Partition, Queue, Task
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.workers import note_worker
@@ -559,7 +560,7 @@ _KINDS: tuple[tuple[str, Any], ...] = (
 
 def settle_items(core: Core, call: Call) -> SettleReply:
     """The items of a settle, each on its own; its dequeue is the caller's."""
-    body = call.body
+    body, restricted = call.body, call.principal.restricted
     ids: list[list[bytes]] = [[unpack_id(item.id) for item in getattr(body, kind)] for kind, _ in _KINDS]
     core.require([task_id for of_kind in ids for task_id in of_kind])
     for of_kind in ids:
@@ -576,6 +577,8 @@ def settle_items(core: Core, call: Call) -> SettleReply:
         results = getattr(reply, kind)
         for task_id, item in zip(of_kind, getattr(body, kind), strict=True):
             try:
+                if restricted:
+                    admit_task(core, call.principal, call.command.scope, task_id)
                 answer = handler(core, task_id, item)
             except TaskQueueError as error:
                 answer = problem_of(error)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.consume import Dequeue, SettleReply
+from taskqueuex.commands.principal import ANYONE
 from taskqueuex.commands.tasks import WaitQuery
 from taskqueuex.engine import (
     consume,
@@ -28,6 +29,7 @@ from taskqueuex.engine import (
     sweeps,
     views,
 )
+from taskqueuex.engine.admission import admit
 from taskqueuex.engine.consume import Taking
 from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Partition, Queue
 from taskqueuex.engine.disciplines import id_of
@@ -145,12 +147,19 @@ class Engine:
         Raises Need when something must be read first, and any TaskQueueError as the answer; in
         both cases nothing has changed. `core.level` then says what the answer has to wait for.
         """
-        self.core.level = 0
-        return self._handlers[call.command.name](self.core, call)
+        core = self.core
+        core.level = 0
+        core.principal = ANYONE
+        if call.principal.restricted:
+            admit(core, call)
+            if call.command.scope == "produce":
+                core.principal = call.principal
+        return self._handlers[call.command.name](core, call)
 
     def end(self) -> list[Released]:
         """Ends a turn: what time, jobs and waiters do, and the rows of all that was touched."""
         core = self.core
+        core.principal = ANYONE
         released = core.answers  # so that whoever was answered is known, should this turn fail
         run_alarms(core)
         if core.agenda and core.agenda[0][0] <= core.now_ms:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from taskqueuex.commands.call import Call
+from taskqueuex.commands.principal import ANYONE, Principal
 from taskqueuex.engine.groups import Group
 from taskqueuex.engine.job import Job
 from taskqueuex.engine.metrics import EngineMetrics
@@ -46,6 +47,7 @@ class Memory:
         self.ids = IdGenerator(random_bits)
         self.metrics = EngineMetrics()
         self.now_ms = 0
+        self.principal: Principal = ANYONE  # in whose name tasks are put in by the present command
         self.batches: tuple[Batch, Batch]  # of the turn, by tier
         self.queues: dict[str, Queue] = {}
         self.ghosts: dict[str, Queue] = {}  # deleted ones, with tombstones left

@@ -18,6 +18,7 @@ from taskqueuex.commands.produce import (
     WorkflowReply,
 )
 from taskqueuex.engine import dependencies
+from taskqueuex.engine.admission import admit_parents, queue_name
 from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Partition, Queue, Task, hash16
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.staging import STAGED_ABOVE, begin_stage, can_stage
@@ -97,7 +98,7 @@ def enqueue_batch(core: Core, call: Call) -> tuple[int, Any] | None:
     if queue is None:
         for spec in specs:
             if spec.depends_on:
-                _parents(core, spec, "")
+                _parents(core, spec, "", None)
         queue = core.create_queue(call.target, QueueConfig())
     core.touch(queue)
     if call.body.partial:
@@ -268,7 +269,7 @@ def _plan_each(core: Core, queue: Queue, specs: list[EnqueueTask]) -> None:
 def _new_queue(core: Core, name: str, spec: EnqueueTask) -> Queue:
     core.level = LEVEL_DURABLE
     if spec.depends_on:
-        _parents(core, spec, "")  # a refusal must leave no queue behind
+        _parents(core, spec, "", None)  # a refusal must leave no queue behind
     return core.touch(core.create_queue(name, QueueConfig()))
 
 
@@ -317,7 +318,7 @@ def _plan(core: Core, queue: Queue, spec: EnqueueTask, path: str, *, spread: boo
     )
     plan = Plan(partition, record, run_at)
     if spec.depends_on:
-        plan.parents = _parents(core, spec, path)
+        plan.parents, record.with_parents = _parents(core, spec, path, queue)
         record.depends_on = tuple((parent.id, policy) for parent, policy in plan.parents)
     if partition.grouped:
         core.group_of(partition, record)
@@ -336,7 +337,10 @@ def _parent_ids(spec: EnqueueTask) -> list[bytes]:
     return found
 
 
-def _parents(core: Core, spec: EnqueueTask, path: str) -> list[tuple[Task, int]]:
+def _parents(
+    core: Core, spec: EnqueueTask, path: str, queue: Queue | None
+) -> tuple[list[tuple[Task, int]], bool | None]:
+    """The parents that a task of a queue (None: it does not exist yet) names, and its `with_parents`."""
     items = spec.depends_on or []
     ids: dict[bytes, int] = {}
     default = _POLICIES[spec.on_dependency_failure]
@@ -354,7 +358,11 @@ def _parents(core: Core, spec: EnqueueTask, path: str) -> list[tuple[Task, int]]
             raise Invalid.field(f"{path}depends_on[{index}]", f"no task {format_id(parent_id)}")
         core.touch(parent.partition.queue)
         found.append((parent, edge))
-    return found
+    with_parents = spec.with_parents
+    if core.principal.restricted:
+        names = [queue_name(parent.partition.queue) for parent, _ in found]
+        with_parents = admit_parents(core, queue, with_parents, names)
+    return found, with_parents
 
 
 def _plan_unique(core: Core, plan: Plan, spec: EnqueueTask, path: str) -> None:
@@ -501,6 +509,7 @@ def create_workflow(core: Core, call: Call) -> tuple[int, WorkflowReply]:
     order = _topological(specs, refs)
     outside = _outside_parents(core, specs, refs)
     _refuse_twins(core, specs)
+    with_parents = [_with_parents(core, spec, specs, refs, outside) for spec in specs]
     names = list(dict.fromkeys(spec.queue for spec in specs))
     plans = _plan_workflow(core, specs, [name for name in names if name in core.queues])
     victims = _room_for_all(core, list(plans.values()))  # the last that may refuse; new queues have room
@@ -511,7 +520,23 @@ def create_workflow(core: Core, call: Call) -> tuple[int, WorkflowReply]:
     for task in victims:
         _drop(core, task)
     in_order = [plans[index] for index in range(len(specs))]
+    for plan, value in zip(in_order, with_parents, strict=True):
+        plan.record.with_parents = value
     return 201, _carry_out_workflow(core, call.body.name, specs, in_order, order, outside)
+
+
+def _with_parents(
+    core: Core, spec: Any, specs: list[Any], refs: dict[str, int], outside: dict[str, Task]
+) -> bool | None:
+    """Of one task of a workflow; raises Forbidden where its parents are none of the caller's business."""
+    if not core.principal.restricted or not spec.depends_on:
+        return spec.with_parents  # type: ignore[no-any-return]  # of a struct that has it
+    texts = [item if isinstance(item, str) else item.id for item in spec.depends_on]
+    names = [
+        specs[refs[text]].queue if text in refs else queue_name(outside[text].partition.queue)
+        for text in texts
+    ]
+    return admit_parents(core, core.queues.get(spec.queue), spec.with_parents, names)
 
 
 def _refuse_twins(core: Core, specs: list[Any]) -> None:

@@ -102,7 +102,8 @@ def get_queue(core: Core, call: Call) -> tuple[int, QueueView]:
 def list_queues(core: Core, call: Call) -> tuple[int, QueueList]:
     """GET /v1/queues."""
     core.level = LEVEL_DURABLE
-    return 200, QueueList([queue_view(core, core.queues[name]) for name in sorted(core.queues)])
+    names = [name for name in sorted(core.queues) if call.principal.allows("read", name)]
+    return 200, QueueList([queue_view(core, core.queues[name]) for name in names])
 
 
 def pause_queue(core: Core, call: Call) -> tuple[int, QueueView]:

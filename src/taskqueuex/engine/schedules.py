@@ -146,6 +146,8 @@ def list_schedules(core: Core, call: Call) -> tuple[int, ScheduleList]:
         if len(views) == call.query.limit or room <= 0:
             return 200, ScheduleList(views, views[-1].name)
         schedule = core.schedules[name]
+        if not call.principal.allows("read", schedule.record.queue):
+            continue
         room -= len(schedule.record.task)
         views.append(_view(core, schedule))
     return 200, ScheduleList(views, None)

@@ -7,6 +7,7 @@ that it goes on after a crash. Tasks that come into being after it began are not
 from typing import Any
 
 from taskqueuex.commands.call import Call
+from taskqueuex.commands.principal import matcher
 from taskqueuex.commands.tasks import BulkReply
 from taskqueuex.engine import steer
 from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Queue, Task
@@ -58,6 +59,8 @@ def start_sweep(
     """Begins a sweep; whoever called is answered when it has ended."""
     core.level = LEVEL_DURABLE
     core.sweeps += 1
+    if call is not None and (patterns := call.principal.patterns_of("operate")) is not None:
+        wanted = {**wanted, "allowed": patterns}  # kept with the job: it may go on after a crash
     job_id = b"sweep" + core.now_ms.to_bytes(8, "big") + core.random_bits(64).to_bytes(8, "big")
     until = max(core.now_ms, core.ids.latest_ms()).to_bytes(6, "big") + b"\xff" * 10
     record = JobRecord(
@@ -76,9 +79,14 @@ def start_sweep(
 
 
 def task_filter(core: Core, wanted: dict[str, Any], until: bytes = b"", now_ms: int = 0) -> TaskFilter:
-    """The filter of a request, with the partitions it is about."""
+    """The filter of a request, with the partitions it is about.
+
+    `allowed`, where it is there, are patterns: queues that match none of them are left out.
+    """
     places: list[tuple[str, Place, tuple[str, bool, bool]]] = []
     names = [wanted["queue"]] if wanted.get("queue") else sorted(core.queues)
+    if wanted.get("allowed") is not None and (allowed := matcher(wanted["allowed"])) is not None:
+        names = [name for name in names if allowed.fullmatch(name.partition("\0")[0])]
     for name in names:
         queue = core.queues.get(name) or core.ghosts.get(name)
         if queue is not None:

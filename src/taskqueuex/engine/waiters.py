@@ -11,8 +11,9 @@ from typing import Any
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.consume import DequeueReply, SettleReply
 from taskqueuex.engine.consume import Taking, take
-from taskqueuex.engine.core import Core, Need, Task
+from taskqueuex.engine.core import LEVEL_MEMORY, Core, Need, Task
 from taskqueuex.engine.workers import settle_control, tell
+from taskqueuex.errors import Unauthenticated
 
 __all__ = ["Released", "Waiter", "Waiters", "reply_with"]
 
@@ -132,6 +133,11 @@ class Waiters:
 
     def _serve_one(self, core: Core, waiter: Waiter, released: list[Released]) -> bool:
         assert waiter.taking is not None
+        principal = waiter.call.principal
+        if principal.restricted and not principal.has("consume"):  # it was revoked meanwhile
+            self._finish(waiter)
+            released.append((waiter.call, 401, Unauthenticated("The token was revoked"), LEVEL_MEMORY))
+            return True
         asked = waiter.taking
         taking = Taking(asked.names, asked.weights, asked.want, asked.lease_ms, asked.worker)
         core.level = 0

@@ -23,6 +23,7 @@ from taskqueuex.network.config import NetworkConfig, parse_listener
 
 __all__ = [
     "SHORT_NAMES",
+    "AuthConfig",
     "ConfigError",
     "LogConfig",
     "NetworkConfig",
@@ -63,6 +64,14 @@ class WriterConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthConfig:
+    """Who may call."""
+
+    required: bool = False  # credentials are needed even while there is no token
+    audit_days: int = 90  # how long it is kept who did what
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and how."""
 
@@ -77,11 +86,18 @@ class NodeConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     writer: WriterConfig = field(default_factory=WriterConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
 _SECTIONS: Mapping[str, type] = MappingProxyType(
-    {"network": NetworkConfig, "storage": StorageConfig, "writer": WriterConfig, "log": LogConfig}
+    {
+        "network": NetworkConfig,
+        "storage": StorageConfig,
+        "writer": WriterConfig,
+        "auth": AuthConfig,
+        "log": LogConfig,
+    }
 )
 
 SHORT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
@@ -119,6 +135,7 @@ _RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "storage.pool_size": (1, 64),
         "writer.inbox_max": (1, 10_000_000),
         "writer.idempotency_max": (0, 1_000_000_000),
+        "auth.audit_days": (1, 36_500),
     }
 )
 

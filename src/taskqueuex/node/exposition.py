@@ -54,7 +54,19 @@ def families(node: NodeState, totals: dict[str, int], histograms: dict[str, Hist
     }
     for name, histogram in histograms.items():
         found.append(HistogramFamily(f"taskqueuex_{name}_seconds", names[name], [HistogramSample(histogram)]))
-    return found + _queues(node) + _network(node) + _process(node)
+    return found + _access(node) + _queues(node) + _network(node) + _process(node)
+
+
+def _access(node: NodeState) -> list[Family]:
+    access = node.access
+    refused = [Sample(count, (reason,)) for reason, count in sorted(access.attempts.refused.items())]
+    limited = [Sample(count, (limit,)) for limit, count in access.limited.items()]
+    return [
+        Counter("taskqueuex_auth_refused_total", "Credentials refused, by reason", refused, ("reason",)),
+        Counter("taskqueuex_auth_limited_total", "Calls over a limit of their token", limited, ("limit",)),
+        Gauge("taskqueuex_tokens", "Tokens that there are", [Sample(len(access.tokens))]),
+        Gauge("taskqueuex_web_sessions", "Web sessions that are open", [Sample(len(access.sessions))]),
+    ]
 
 
 def _queues(node: NodeState) -> list[Family]:

@@ -12,6 +12,7 @@ from taskqueuex.commands.call import Call
 from taskqueuex.commands.openapi import document
 from taskqueuex.errors import Conflict, Invalid, StorageUnavailable, TaskQueueError
 from taskqueuex.model.states import STATE_NAMES, STATES
+from taskqueuex.node.credentials import Credentials
 from taskqueuex.node.exposition import families
 from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError
@@ -36,7 +37,8 @@ class Service:
         self._request_stop = request_stop
         self._history = MetricsHistory()
         self._document: dict[str, Any] | None = None
-        self._answers = {
+        self._credentials = Credentials(state, spawn)
+        self._answers: dict[str, Callable[[Call], Any]] = {
             "healthz": self._healthz,
             "readyz": self._readyz,
             "openapi": self._openapi,
@@ -44,6 +46,7 @@ class Service:
             "metrics": self._metrics,
             "backup": self._backup,
             "drain": self._drain,
+            **self._credentials.answers,
         }
 
     def submit(self, call: Call) -> None:
@@ -51,10 +54,14 @@ class Service:
         try:
             answer = self._answers[call.command.name](call)
         except TaskQueueError as error:
-            call.sink.on_reply(call, error.status, error, None)
+            self._reply(call, error.status, error)
             return
         if answer is not None:
-            call.sink.on_reply(call, 200, answer, None)
+            self._reply(call, 200, answer)
+
+    def _reply(self, call: Call, status: int, body: Any) -> None:
+        self._credentials.note(call, status, body)
+        call.sink.on_reply(call, status, body, None)
 
     def _healthz(self, call: Call) -> admin.HealthReply:
         return admin.HealthReply("ok")
@@ -96,13 +103,13 @@ class Service:
             size = await writer.backup(path)
         except StorageError as error:
             failed = StorageUnavailable(f"backup: {error}")
-            call.sink.on_reply(call, failed.status, failed, None)
+            self._reply(call, failed.status, failed)
             return
         except TaskQueueError as error:
-            call.sink.on_reply(call, error.status, error, None)
+            self._reply(call, error.status, error)
             return
         took_ms = int((time.monotonic() - started) * 1000)
-        call.sink.on_reply(call, 200, admin.BackupReply(str(path), size, took_ms), None)
+        self._reply(call, 200, admin.BackupReply(str(path), size, took_ms))
 
     # Looking
 
@@ -205,8 +212,10 @@ class Service:
         return render(families(self._state, self.totals(), self.histograms()))
 
     def sample(self) -> None:
-        """Once a second: puts finished points of the metrics history into the batch that grows."""
+        """Once a second: puts finished points of the metrics history into the batch that grows, and what
+        is new of tokens."""
         node = self._state
+        self._credentials.tick()
         if node.writer is None:
             return
         values: dict[str, float] = {f"rate.{name}": value for name, value in self.rates().items()}

@@ -1,5 +1,8 @@
 """What the parts of a node share: its collaborators, and how it stands."""
 
+import os
+
+from taskqueuex.access import Access
 from taskqueuex.clock import Clock
 from taskqueuex.network import NetworkMetrics
 from taskqueuex.node.config import NodeConfig
@@ -16,6 +19,7 @@ class NodeState:
         self.config = config
         self.clock = clock
         self.started_at = self.clock.now_ms()
+        self.access = Access(clock, os.urandom, required=config.auth.required)
         self.network_metrics = NetworkMetrics()
         self.writer_metrics = WriterMetrics()
         self.lag_us = Histogram()

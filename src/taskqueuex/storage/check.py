@@ -34,6 +34,7 @@ __all__ = ["CheckReport", "check_storage"]
 
 _ALL_ONES = (1 << 128) - 1
 _PAGE = 1_000
+_DIGEST_BYTES = 32
 PROBLEMS_MAX = 1_000
 _GENERATIONS_LOOKED_AT = 8
 
@@ -106,6 +107,8 @@ def check_storage(storage: Storage, tier: int = DURABLE, system: Storage | None 
         _check_edges(storage, partitions, jobs, report)
         _check_workflows(system, partitions, report)
         _check_schedules(system, report)
+        _check_tokens(system, report)
+        _check_audit(system, report)
     except CorruptRecord as error:
         report.add(f"a record cannot be read: {error}")
     return report
@@ -367,6 +370,32 @@ def _check_schedules(storage: Storage, report: CheckReport) -> None:
             report.add(f"schedule {record.name!r} does not say how far it is, and would never fire")
         elif record.every_ms and state.next_at % record.every_ms:
             report.add(f"schedule {record.name!r} is due at {state.next_at}, between its occurrences")
+
+
+def _check_tokens(storage: Storage, report: CheckReport) -> None:
+    digests: set[bytes] = set()
+    tokens = storage.load_tokens()
+    for record in tokens:
+        report.records += 1
+        if len(record.digest) != _DIGEST_BYTES:
+            report.add(f"token {record.id!r} has a digest of {len(record.digest)} bytes")
+        if record.digest in digests:
+            report.add(f"token {record.id!r} has the digest of another")
+        digests.add(record.digest)
+        if not record.scopes:
+            report.add(f"token {record.id!r} has no scope")
+    if tokens and not any("admin" in record.scopes for record in tokens):
+        report.add("there are tokens, and none of them has the scope admin")
+
+
+def _check_audit(storage: Storage, report: CheckReport) -> None:
+    before = b""
+    while page := storage.scan_audit(b"", before, _PAGE):
+        for key, record in page:
+            report.records += 1
+            if key[:8] != record.at.to_bytes(8, "big"):
+                report.add(f"the audit has a row of {record.at} at another time")
+        before = page[-1][0]
 
 
 def _check_unique(storage: Storage, partition: _Partition, report: CheckReport) -> None:

@@ -4,12 +4,17 @@ To change what a record means: raise its VERSION here, keep the decoder of the o
 convert on read. Appending a field with a default needs no new version. The version of the
 whole directory (`FORMAT`, in directory.py) is raised when keys or tables change, so that an
 older server refuses what it would misread.
+
+Rows of tokens and of the audit came after the first stores were written. They have keys of their own,
+so FORMAT is what it was: an old store has none of them, and a server that is older than they are does not
+look at them. It asks for no credentials, too: after going back to one, keep it from the network.
 """
 
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from taskqueuex.model.access import AuditRecord, TokenRecord
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.queue import PartitionRecord, QueueRecord
 from taskqueuex.model.schedule import ScheduleRecord, ScheduleState
@@ -17,6 +22,7 @@ from taskqueuex.model.task import DependencyRecord, GroupRecord, LeaseRecord, Ta
 from taskqueuex.storage.protocol import StorageError
 
 __all__ = [
+    "AUDIT",
     "DEPENDENCY",
     "GROUP",
     "JOB",
@@ -27,6 +33,7 @@ __all__ = [
     "SCHEDULE_STATE",
     "STATUS",
     "TASK",
+    "TOKEN",
     "WORKFLOW",
     "Codec",
     "CorruptRecord",
@@ -76,4 +83,6 @@ JOB: Codec[JobRecord] = Codec(JobRecord)
 WORKFLOW: Codec[WorkflowRecord] = Codec(WorkflowRecord)
 SCHEDULE: Codec[ScheduleRecord] = Codec(ScheduleRecord)
 SCHEDULE_STATE: Codec[ScheduleState] = Codec(ScheduleState)
+TOKEN: Codec[TokenRecord] = Codec(TokenRecord)
+AUDIT: Codec[AuditRecord] = Codec(AuditRecord)
 ANY: Codec[Any] = Codec(object)

@@ -9,7 +9,8 @@
             slot Q 255 name hash id                        (the name index)
     other   slot 'u' Q hash | slot 'c' parent child | slot 'r' Q G hash | slot 'p' Q
             and under slot 0xffff: 'q' name, 'j' job, 'w' workflow, 'x' workflow task,
-            'i' segment hash, 'm' name, 't' tier at, 's' schedule, 'f' schedule (how far it is)
+            'i' segment hash, 'm' name, 't' tier at, 's' schedule, 'f' schedule (how far it is),
+            'k' token, 'l' at tie (the audit)
 
 slot u16, Q (queue number) u32, G (generation) u32, rank, due and forget_at u64, all big-endian, so
 that bytes sort as numbers do. Every key begins with its slot: a slot can be handed over whole.
@@ -22,6 +23,7 @@ from typing import Protocol
 
 import msgspec
 
+from taskqueuex.model.access import AuditRecord, TokenRecord
 from taskqueuex.model.ids import slot_of
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.place import Place
@@ -228,6 +230,15 @@ class KeyValueBatch:
         self._delete(FAMILY_OTHER, _SYSTEM + b"s" + name.encode())
         self._delete(FAMILY_OTHER, _SYSTEM + b"f" + name.encode())
 
+    def put_token(self, record: TokenRecord) -> None:
+        self._put(FAMILY_OTHER, _SYSTEM + b"k" + record.id.encode(), codec.TOKEN.encode(record))
+
+    def delete_token(self, token_id: str) -> None:
+        self._delete(FAMILY_OTHER, _SYSTEM + b"k" + token_id.encode())
+
+    def put_audit(self, key: bytes, record: AuditRecord) -> None:
+        self._put(FAMILY_OTHER, _SYSTEM + b"l" + key, codec.AUDIT.encode(record))
+
     def put_idempotent(self, segment: int, key_hash: bytes, value: bytes) -> None:
         self._put(FAMILY_OTHER, _segment_prefix(segment) + key_hash, value)
 
@@ -244,6 +255,10 @@ class KeyValueBatch:
 
     def drop_points(self, tier: int, before_ms: int) -> None:
         root = _SYSTEM + b"t" + bytes([tier])
+        self.rows.delete_range(FAMILY_OTHER, root, root + _U64(before_ms))
+
+    def drop_audit(self, before_ms: int) -> None:
+        root = _SYSTEM + b"l"
         self.rows.delete_range(FAMILY_OTHER, root, root + _U64(before_ms))
 
 
@@ -341,6 +356,9 @@ class KeyValueStorage:
             for name, value in self._system(b"s")
         ]
 
+    def load_tokens(self) -> list[TokenRecord]:
+        return [codec.TOKEN.decode(value) for _, value in self._system(b"k")]
+
     def get_tasks(self, ids: Iterable[bytes], *, leases: bool = False) -> dict[bytes, StoredTask]:
         wanted = list(ids)
         keys = [_by_id(task_id) for task_id in wanted]
@@ -433,6 +451,12 @@ class KeyValueStorage:
         root = _SYSTEM + b"x" + workflow
         rows = self.rows.scan(FAMILY_OTHER, root + start, after(root), limit)
         return [key[len(root) :] for key, _ in rows]
+
+    def scan_audit(self, start: bytes, before: bytes, limit: int) -> list[tuple[bytes, AuditRecord]]:
+        root = _SYSTEM + b"l"
+        end = root + before if before else after(root)
+        rows = self.rows.scan(FAMILY_OTHER, root + start, end, limit, backwards=True)
+        return [(key[len(root) :], codec.AUDIT.decode(value)) for key, value in rows]
 
     def scan_points(self, tier: int, since_ms: int, limit: int) -> list[tuple[int, dict[str, float]]]:
         root = _SYSTEM + b"t" + bytes([tier])

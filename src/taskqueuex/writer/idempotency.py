@@ -57,8 +57,13 @@ class IdempotencyKeys:
 
     @staticmethod
     def hash_of(call: Call) -> bytes:
-        """What a key is kept under: it is scoped to method and path."""
+        """What a key is kept under: it is scoped to the caller, the method and the path.
+
+        Without credentials it is what it was before there were any, so that stored keys stay good.
+        """
         scope = f"{call.command.name}\0{call.target}\0{call.key}"
+        if call.principal.id:
+            scope = f"\1{call.principal.id}\0{scope}"
         return blake2b(scope.encode(), digest_size=16).digest()
 
     def find(self, key_hash: bytes, call: Call) -> Answer | None:

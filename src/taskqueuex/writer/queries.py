@@ -5,13 +5,16 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
+from taskqueuex.access import entry_of
 from taskqueuex.commands import admin
+from taskqueuex.commands.access import AuditEntry, AuditList, ListAudit
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.tasks import DeadGroup, DeadGroups, TaskList, TaskView, WorkflowList, WorkflowView
 from taskqueuex.engine.core import Core
 from taskqueuex.engine.sweeps import task_filter
 from taskqueuex.engine.views import task_view
 from taskqueuex.errors import Invalid, NotFound
+from taskqueuex.model.access import AuditRecord
 from taskqueuex.model.ids import format_id, parse_id
 from taskqueuex.model.place import VOLATILE
 from taskqueuex.model.reads import ReadRequest, TaskFilter
@@ -24,6 +27,7 @@ from taskqueuex.writer.stores import Tiers
 __all__ = ["Query", "is_query"]
 
 CHILDREN_SHOWN = 1_000
+_AUDIT_PAGE = 500
 _HISTORY = {
     "1h": (0, 3_600_000, 10_000),
     "24h": (1, 86_400_000, 60_000),
@@ -39,7 +43,7 @@ def is_query(call: Call) -> bool:
 class Query(ReadRequest):
     """One listing. Made on the loop, where it copies what it needs of the engine; run on a thread."""
 
-    __slots__ = ("answer", "call", "filter", "inline_only", "now_ms", "queues")
+    __slots__ = ("allowed", "answer", "call", "filter", "inline_only", "now_ms", "queues")
 
     def __init__(self, core: Core, call: Call) -> None:
         super().__init__()
@@ -52,6 +56,9 @@ class Query(ReadRequest):
             for partition in queue.partitions
         }
         self.filter = _filter_of(core, call)
+        self.allowed: set[int] | None = None  # numbers of the queues that may be looked at; None: all
+        if call.principal.patterns_of("read") is not None:
+            self.allowed = {place.number for _, place, _ in self.filter.places}
         # The tier in memory has no reader but the loop.
         self.inline_only = any(place.tier == VOLATILE for _, place, _ in self.filter.places)
 
@@ -89,6 +96,7 @@ def _filter_of(core: Core, call: Call) -> TaskFilter:
         wanted = {"queue": query.queue, "state": "dead"}
     elif call.command.name == "get_workflow":
         wanted = {"workflow": call.target}
+    wanted["allowed"] = call.principal.patterns_of("read")
     return task_filter(core, wanted, now_ms=core.now_ms)
 
 
@@ -159,12 +167,14 @@ def _add_dead(
         group.latest_at, group.message, group.example = status.ended_at, message, format_id(task_id)
 
 
-def _workflow_counts(tiers: Tiers, workflow: bytes) -> dict[str, int]:
+def _workflow_counts(query: Query, tiers: Tiers, workflow: bytes) -> dict[str, int]:
     counts: dict[str, int] = {}
     start = b""
     while True:
         ids = tiers.durable.scan_workflow_tasks(workflow, start, 500)
         for task in tiers.get_tasks(ids, leases=True).values():
+            if query.allowed is not None and task.record.queue_number not in query.allowed:
+                continue
             name = STATE_NAMES[state_of(task)]
             counts[name] = counts.get(name, 0) + 1
         if len(ids) < 500:
@@ -187,7 +197,9 @@ def _list_workflows(query: Query, tiers: Tiers) -> WorkflowList:
     rows = tiers.durable.scan_workflows(before, limit)
     views = []
     for workflow, record in rows:
-        counts = _workflow_counts(tiers, workflow)
+        counts = _workflow_counts(query, tiers, workflow)
+        if query.allowed is not None and not counts:
+            continue
         views.append(
             WorkflowView(format_id(workflow), record.name, _workflow_state(counts), record.created_at, counts)
         )
@@ -204,7 +216,9 @@ def _get_workflow(query: Query, tiers: Tiers) -> WorkflowView:
     limit = 100 if asked is None else asked.limit
     cursor_text = None if asked is None else asked.cursor
     found, cursor, _ = select(tiers, query.filter, _cursor_in(cursor_text), limit)
-    counts = _workflow_counts(tiers, workflow)
+    counts = _workflow_counts(query, tiers, workflow)
+    if query.allowed is not None and not counts:
+        raise NotFound(f"no workflow {query.call.target}")
     tasks = [query.view(tiers, task_id, task) for task_id, task in found.items()]
     return WorkflowView(
         format_id(workflow),
@@ -233,10 +247,42 @@ def _metrics_history(query: Query, tiers: Tiers) -> admin.MetricsHistoryReply:
     )
 
 
+def _list_audit(query: Query, tiers: Tiers) -> AuditList:
+    """Rows that match, and a cursor where the rows that were looked at ended before the audit did."""
+    asked = query.call.query
+    start = _instant_key(asked.after)
+    before = _cursor_in(asked.cursor) or (b"" if asked.before is None else _instant_key(asked.before))
+    entries: list[AuditEntry] = []
+    examined = 0
+    while examined < EXAMINED_MAX:
+        page = tiers.durable.scan_audit(start, before, _AUDIT_PAGE)
+        for key, record in page:
+            before = key
+            if _is_asked_for(asked, record):
+                entries.append(entry_of(record))
+                if len(entries) == asked.limit:
+                    return AuditList(entries, _cursor_out(before))
+        if len(page) < _AUDIT_PAGE:
+            return AuditList(entries, None)
+        examined += len(page)
+    return AuditList(entries, _cursor_out(before))
+
+
+def _instant_key(at_ms: int | None) -> bytes:
+    return (at_ms or 0).to_bytes(8, "big")
+
+
+def _is_asked_for(asked: ListAudit, record: AuditRecord) -> bool:
+    if asked.who is not None and asked.who not in (record.id, record.name):
+        return False
+    return asked.command is None or asked.command == record.command
+
+
 _RUNS: dict[str, Callable[[Query, Tiers], Any]] = {
     "list_tasks": _list_tasks,
     "dead_groups": _dead_groups,
     "list_workflows": _list_workflows,
     "get_workflow": _get_workflow,
     "metrics_history": _metrics_history,
+    "list_audit": _list_audit,
 }

@@ -12,6 +12,7 @@ say `unknown`, and all is read anew from storage. Nothing is ever rolled back by
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +21,14 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from taskqueuex.access import Auditor
 from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Call, Sink
 from taskqueuex.engine import LEVEL_DURABLE, LEVEL_MEMORY, LEVEL_RELAXED, Engine, Need
 from taskqueuex.errors import Draining, Overloaded, RequestTimeout, StorageUnavailable, TaskQueueError
+from taskqueuex.model.access import TokenRecord
 from taskqueuex.model.reads import ReadLater, ReadRequest
+from taskqueuex.model.rows import Batch
 from taskqueuex.storage import StorageError, StoreStalled
 from taskqueuex.storage.maintenance import write_backup
 from taskqueuex.telemetry import Point
@@ -66,6 +70,24 @@ class Held(NamedTuple):
     level: int
 
 
+class Promise:
+    """A sink that a coroutine waits at, for one answer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.closed = False
+        self.blocked_by: Call | None = None
+        self.future: asyncio.Future[None] = loop.create_future()
+
+    def on_reply(self, call: Call, status: int, body: Any, durability: str | None) -> bool:
+        """See `Sink`."""
+        if not self.future.done():
+            if isinstance(body, TaskQueueError):
+                self.future.set_exception(body)
+            else:
+                self.future.set_result(None)
+        return True
+
+
 class Writer:
     """The one that writes. Every method is called on the loop's thread."""
 
@@ -79,6 +101,7 @@ class Writer:
         loop: asyncio.AbstractEventLoop,
         metrics: WriterMetrics,
         on_failure: Callable[[Exception], None],
+        auditor: Auditor | None = None,
     ) -> None:
         self.engine = engine
         self.tiers = tiers
@@ -90,6 +113,7 @@ class Writer:
         self.draining = False
         self.refuse_enqueues = False  # the disk is nearly full
         self._on_failure = on_failure
+        self.auditor = auditor or Auditor(os.urandom(4))
         self._inbox: deque[Call] = deque()
         self._behind: dict[int, deque[Call]] = {}  # sink -> calls behind one that is not answered
         self._parked: list[tuple[Call, set[ReadRequest]]] = []
@@ -210,6 +234,36 @@ class Writer:
             self._batch.drop_points(tier, before_ms)
         self.poke()
 
+    def put_tokens(self, records: Iterable[TokenRecord]) -> None:
+        """Adds rows that say when tokens were used to the batch that grows."""
+        for record in records:
+            self._batch.put_token(record)
+        self.poke()
+
+    def drop_audit(self, before_ms: int) -> None:
+        """Ends the audit of long ago with the batch that grows."""
+        self._batch.drop_audit(before_ms)
+        self.poke()
+
+    async def committed(self, call: Call, put: Callable[[Batch], None]) -> None:
+        """Adds rows on behalf of a call, and returns when they survive a power cut.
+
+        Raises StorageUnavailable; by its `outcome` they may be there all the same.
+        """
+        if self._failed or self._stopped:
+            raise StorageUnavailable("the store is being reopened", retry_after_s=1)
+        put(self._batch)
+        promise = Promise(self.loop)
+        self._held.append(Held(Call(call.command, "", None, None, promise, 0), 200, None, LEVEL_DURABLE))
+        self.poke()
+        await promise.future
+
+    def audit(self, call: Call, status: int, body: Any, target: str | None = None) -> None:
+        """Adds a row of what was answered elsewhere than here."""
+        if not self._failed and not self._stopped:
+            self.auditor.put(self._batch, call, status, body, self.clock.now_ms(), target)
+            self.poke()
+
     def close(self) -> None:
         """Lets go of timers and threads; the stores are the caller's."""
         for timer in (self._alarm, self._relaxed_timer):
@@ -321,6 +375,8 @@ class Writer:
 
     def _wait(self, call: Call) -> None:
         call.sink.blocked_by = call
+        if call.command.audited:  # its changes take several turns: the first of them says whose they are
+            self.auditor.begin(self._batch, call, self.engine.core.now_ms)
         if call.key:
             self._pending_keys.setdefault(IdempotencyKeys.hash_of(call), [])
 
@@ -359,6 +415,9 @@ class Writer:
             # The key is in the same batch as the change, and is worth what that is worth: they are lost or
             # kept together. It has a row even where the change has none.
             level = max(level, LEVEL_RELAXED)
+        if call.command.audited:
+            self.auditor.put(self._batch, call, status, body, self.engine.core.now_ms)
+            level = max(level, LEVEL_RELAXED)  # as with keys
         self._wake_repeats(call)
         self._hold(call, status, body, level)
 
