@@ -35,6 +35,8 @@ COMMANDS = {
     "schedule": ["list", "show", "set", "pause", "resume", "trigger", "delete"],
     "workers": ["list", "quiet", "resume", "stop"],
     "storage": ["check"],
+    "token": ["create", "list", "revoke"],
+    "audit": [],
 }
 
 

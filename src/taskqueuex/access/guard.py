@@ -51,6 +51,11 @@ class Access:
         self._required = required
         self._needed = required
 
+    @property
+    def needed(self) -> bool:
+        """Whether credentials are asked for."""
+        return self._needed
+
     # Changes
 
     def load(self, records: Iterable[TokenRecord]) -> None:

@@ -18,6 +18,8 @@ _NOUNS = (
     "stats",
     "top",
     "bench",
+    "token",
+    "audit",
     "backup",
     "doctor",
     "openapi",

@@ -6,12 +6,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from taskqueuex.access import Visitor, make_token
-from taskqueuex.commands.access import SessionView, TokenCreated, TokenList
+from taskqueuex.commands.access import SessionView, TokenList
 from taskqueuex.commands.call import Call, Headed
 from taskqueuex.commands.tasks import DeletedReply
 from taskqueuex.errors import StorageUnavailable, TaskQueueError, Unauthenticated
 from taskqueuex.model.access import TokenRecord
 from taskqueuex.model.rows import Batch
+from taskqueuex.node.offline import created_reply
 from taskqueuex.node.state import NodeState
 from taskqueuex.writer import Writer
 
@@ -69,15 +70,7 @@ class Credentials:
             self._access.tokens.check_new(record)
             await self._committed(call, 201, record.id, lambda batch: batch.put_token(record))
             self._access.add(record)
-        expires_at = record.expires_at or None
-        return 201, TokenCreated(
-            id=record.id,
-            name=record.name,
-            scopes=list(record.scopes),
-            created_at=record.created_at,
-            expires_at=expires_at,
-            token=token,
-        )
+        return 201, created_reply(record, token)
 
     def _delete_token(self, call: Call) -> None:
         self._spawn(self._answer(call, self._delete(call)))
