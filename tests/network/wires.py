@@ -5,6 +5,7 @@ import json
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -158,6 +159,21 @@ class Running:
             wire.send(request_bytes("POST", "/v1/queues/q/dequeue", {"wait_ms": 60_000}))
             self.app.next_call()
         self.app.holds = False
+
+    def sessions(self) -> list[Any]:
+        """The open ones."""
+        return self.app.on_loop(lambda: self.server._hub.sessions)
+
+    def received(self) -> int:
+        """Bytes that came."""
+        return self.app.on_loop(lambda: self.metrics.bytes_in)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Returns when it holds."""
+        until = time.monotonic() + TIMEOUT_S
+        while not condition():
+            assert time.monotonic() < until, "it did not come to pass"
+            time.sleep(0.005)
 
     def tick(self, seconds: int = 1) -> None:
         """Lets seconds pass for the connections, at once."""

@@ -18,9 +18,12 @@ Rules:
 """
 
 import asyncio
+import fcntl
 import logging
 import math
 import select
+import struct
+import termios
 from collections import deque
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -173,7 +176,7 @@ class Session(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
-        self._unread = self._transport.get_write_buffer_size()
+        self._unread = self._count_unread()
         self._pause()
         hub = self._hub
         hub.wheel.hasten(self, hub.wheel.tick + math.ceil(hub.config.read_timeout_s))
@@ -243,13 +246,22 @@ class Session(asyncio.Protocol):
     def _look_at_unread(self, tick: int) -> int:
         """A client must read its answers, if slowly."""
         config = self._hub.config
-        before, self._unread = self._unread, self._transport.get_write_buffer_size()
+        before, self._unread = self._unread, self._count_unread()
         read_s = math.ceil(config.read_timeout_s)
         if before and before - self._unread < min(before, config.body_bytes_per_s_min * read_s):
             self._hub.metrics.deadlines_total += 1
             self._transport.abort()
             return 0
         return tick + read_s
+
+    def _count_unread(self) -> int:
+        """Bytes of answers that the client's side has not taken; the kernel may hold millions of them."""
+        try:
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            (queued,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4))
+        except OSError:
+            queued = 0  # it is closed
+        return self._transport.get_write_buffer_size() + int(queued)
 
     def _look_at_request(self, reader: RequestReader, tick: int) -> int:
         """A request must come, its head within a time, its body at a rate."""
