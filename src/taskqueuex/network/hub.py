@@ -1,9 +1,11 @@
 """What the sessions of one server share, and nothing more: they know no server and no writer."""
 
 import heapq
+import random
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
+from taskqueuex.access.overload import Overload, OverloadConfig
 from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Call, Sink
 from taskqueuex.commands.principal import ANYONE, Peer, Principal
@@ -97,6 +99,7 @@ class Hub:
         "guard",
         "metrics",
         "on_empty",
+        "overload",
         "replies",
         "router",
         "wheel",
@@ -110,8 +113,10 @@ class Hub:
         clock: Clock,
         metrics: NetworkMetrics,
         guard: Guard | None = None,
+        overload: Overload | None = None,
     ) -> None:
         self.guard: Guard = guard or OpenDoor()
+        self.overload = overload or Overload(OverloadConfig(), random.random)
         self.config = config
         self.router = router
         self.clock = clock
@@ -160,6 +165,8 @@ class Hub:
     def _has_room(self, address: str) -> bool:
         """Whether there is room for one more of an address, or some was made."""
         config = self.config
+        if not self.overload.takes_connections:
+            return False
         if address and self._by_address.get(address, 0) >= config.connections_per_address:
             return self._evict(address)
         return self.metrics.connections < config.max_connections or self._evict("")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+from taskqueuex.access.overload import rank_of
 from taskqueuex.commands import Command
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.limits import LABEL_BYTES_MAX
@@ -33,7 +34,17 @@ Submit = Callable[[Call], None]
 class Route:
     """A row of the command table, ready to be used."""
 
-    __slots__ = ("command", "hands_out", "keyed", "query", "read_body", "refuses_key", "submit", "takes_body")
+    __slots__ = (
+        "command",
+        "hands_out",
+        "keyed",
+        "query",
+        "rank",
+        "read_body",
+        "refuses_key",
+        "submit",
+        "takes_body",
+    )
 
     def __init__(self, command: Command, submit: Submit) -> None:
         self.command = command
@@ -47,6 +58,7 @@ class Route:
         # A key that would not be honoured is refused, so that nobody relies on it. On a read it is
         # without meaning, and harmless.
         self.refuses_key = not command.idempotent_key and command.method != "GET"
+        self.rank = rank_of(command)
         self.hands_out = command.name in ("dequeue", "dequeue_queue", "settle")
 
 

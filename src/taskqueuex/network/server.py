@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from taskqueuex.access.overload import Overload
 from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Sink
 from taskqueuex.network.config import UNIX, Listener, NetworkConfig
@@ -28,7 +29,7 @@ class Server:
 
     `on_disconnect` is called with a session that closed while calls of it were under way, so that
     whoever holds them (a poll that waits) can drop them. `metrics` is counted into. Without a `guard`
-    everyone may do everything.
+    everyone may do everything. `overload` says what is taken while there is too much.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class Server:
         clock: Clock,
         metrics: NetworkMetrics,
         guard: Guard | None = None,
+        overload: Overload | None = None,
     ) -> None:
         self._config = config
-        self._hub = Hub(config, router, on_disconnect, clock, metrics, guard)
+        self._hub = Hub(config, router, on_disconnect, clock, metrics, guard, overload)
         self._servers: list[asyncio.Server] = []
         self._acceptors: list[Acceptor] = []
         self._listening: list[tuple[Listener, socket.socket]] = []

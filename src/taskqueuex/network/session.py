@@ -28,6 +28,7 @@ from collections import deque
 from types import MappingProxyType
 from typing import Any, Final, cast
 
+from taskqueuex.access.overload import NEVER
 from taskqueuex.commands.call import Call, Headed
 from taskqueuex.commands.consume import DequeueReply, SettleReply
 from taskqueuex.commands.principal import Peer
@@ -90,6 +91,7 @@ class Session(asyncio.Protocol):
         "_last",
         "_paused",
         "_poll",
+        "_postponed",
         "_reader",
         "_submitting",
         "_transport",
@@ -118,6 +120,7 @@ class Session(asyncio.Protocol):
         self._finishing = False  # the last answer is out
         self._paused = False  # reading is
         self._poll: select.poll | None = None  # made when the first task is handed out
+        self._postponed: dict[Call, Overloaded] | None = None  # sent away, and not told yet
         self._write_paused = False  # the client does not read its answers
         self._unread = 0  # bytes of answers that it had not read when that was looked at last
         self._submitting = False  # the loop in _advance runs
@@ -376,6 +379,8 @@ class Session(asyncio.Protocol):
         path, _, _ = reader.url.partition(b"?")
         route, reader.target = hub.router.resolve(reader.method(), path)
         reader.route = route
+        if hub.overload.active and route.rank < NEVER:
+            hub.overload.admit(route.rank)
         reader.principal = hub.guard.identify(
             self.peer, route.command, reader.authorization, reader.cookie, reader.csrf
         )
@@ -405,6 +410,8 @@ class Session(asyncio.Protocol):
         if not keeps_alive:
             self._last = call
         self._calls.append(call)
+        if self._postponed is not None and route.rank == NEVER:
+            self._answer_postponed()
         if not self._backlog and not self._write_paused and len(self._calls) <= self._hub.config.pipeline_max:
             self._submit(route, call)
         else:
@@ -473,6 +480,8 @@ class Session(asyncio.Protocol):
             return False
         if call.answer is not None:  # a writer that fails may answer what it has answered already
             return False
+        if status == 503 and type(body) is Overloaded and self._postpones(call, body):
+            return True
         if body.__class__ in _LEASES and body.tasks and self._peer_has_gone():
             self._leave()
             return False
@@ -495,6 +504,33 @@ class Session(asyncio.Protocol):
         if calls or connection or self._continue_owed:
             self._advance(call)
         return True
+
+    def _postpones(self, call: Call, error: Overloaded) -> bool:
+        """Whether the answer to a call that was sent away is held back, for its client not to repeat it
+        at once; answers come in order, so what must not wait behind it calls for it."""
+        overload = self._hub.overload
+        if self._postponed is None:
+            self._postponed = {}
+        elif call in self._postponed or self._hub.draining:
+            return False
+        self._postponed[call] = error
+        overload.waiting += 1
+        asyncio.get_running_loop().call_later(overload.pace_s(), self._answer_postponed, call)
+        if len(self._calls) > self._hub.config.pipeline_max:
+            self._pause()
+        return True
+
+    def _answer_postponed(self, call: Call | None = None) -> None:
+        """Answers a call that was sent away, or all of them."""
+        postponed = self._postponed or {}
+        for each in [call] if call is not None else list(postponed):
+            error = postponed.get(each)
+            if error is None:
+                continue
+            if each.answer is None:
+                self.on_reply(each, error.status, error, None)
+            del postponed[each]
+            self._hub.overload.waiting -= 1
 
     def _peer_has_gone(self) -> bool:
         """Whether the client has closed, although that was not read yet: its last request and its end

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
+from taskqueuex.access.overload import OverloadConfig
 from taskqueuex.commands.limits import BODY_BYTES_MAX
 from taskqueuex.network.config import NetworkConfig, parse_listener
 
@@ -28,6 +29,7 @@ __all__ = [
     "LogConfig",
     "NetworkConfig",
     "NodeConfig",
+    "OverloadConfig",
     "StorageConfig",
     "WriterConfig",
     "load",
@@ -51,6 +53,7 @@ class StorageConfig:
     data: str = "./taskqueuex-data"  # a directory, made where it does not exist
     preset: Literal["small", "default", "throughput"] = "default"
     cache_mb: int | None = None  # of the block cache; None: the preset's
+    reserve_mb: int = 256  # free space below which tasks are refused, so that acks still have room
     pool_size: int = 2  # threads that read cold tasks; more than 2 were slower in our measurements
 
 
@@ -87,6 +90,7 @@ class NodeConfig:
     storage: StorageConfig = field(default_factory=StorageConfig)
     writer: WriterConfig = field(default_factory=WriterConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
+    overload: OverloadConfig = field(default_factory=OverloadConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
@@ -96,6 +100,7 @@ _SECTIONS: Mapping[str, type] = MappingProxyType(
         "storage": StorageConfig,
         "writer": WriterConfig,
         "auth": AuthConfig,
+        "overload": OverloadConfig,
         "log": LogConfig,
     }
 )
@@ -132,10 +137,16 @@ _RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "network.request_timeout_s": (1, 86_400),
         "network.read_timeout_s": (1, 3_600),
         "storage.cache_mb": (1, 1 << 20),
+        "storage.reserve_mb": (0, 1 << 20),
         "storage.pool_size": (1, 64),
         "writer.inbox_max": (1, 10_000_000),
         "writer.idempotency_max": (0, 1_000_000_000),
         "auth.audit_days": (1, 36_500),
+        "overload.target_ms": (0.1, 60_000),
+        "overload.interval_ms": (1, 600_000),
+        "overload.memory_max_mb": (64, 1 << 24),
+        "overload.memory_shed_percent": (1, 100),
+        "overload.memory_stop_percent": (1, 100),
     }
 )
 

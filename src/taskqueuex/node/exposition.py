@@ -1,6 +1,7 @@
 """The metrics of a node as Prometheus families. Names and labels are part of the interface."""
 
 from taskqueuex import __version__
+from taskqueuex.access.overload import RANKS
 from taskqueuex.model.states import STATE_NAMES
 from taskqueuex.node.state import NodeState
 from taskqueuex.telemetry import (
@@ -54,7 +55,7 @@ def families(node: NodeState, totals: dict[str, int], histograms: dict[str, Hist
     }
     for name, histogram in histograms.items():
         found.append(HistogramFamily(f"taskqueuex_{name}_seconds", names[name], [HistogramSample(histogram)]))
-    return found + _access(node) + _queues(node) + _network(node) + _process(node)
+    return found + _access(node) + _queues(node) + _network(node) + _overload(node) + _process(node)
 
 
 def _access(node: NodeState) -> list[Family]:
@@ -116,8 +117,42 @@ def _network(node: NodeState) -> list[Family]:
         ),
         Gauge("taskqueuex_connections", "Open connections", [Sample(metrics.connections)]),
         Counter("taskqueuex_connections_total", "Connections accepted", [Sample(metrics.connections_total)]),
+        *(
+            Counter(f"taskqueuex_{name}_total", text, [Sample(getattr(metrics, f"{name}_total"))])
+            for name, text in (
+                ("connections_refused", "Connections that there was no room for"),
+                ("connections_evicted", "Idle connections closed to make room"),
+                ("deadlines", "Requests and answers that took a client too long"),
+                ("handshakes_failed", "Connections that failed in TLS or the PROXY protocol"),
+            )
+        ),
         Counter("taskqueuex_network_receive_bytes_total", "Bytes received", [Sample(metrics.bytes_in)]),
         Counter("taskqueuex_network_transmit_bytes_total", "Bytes sent", [Sample(metrics.bytes_out)]),
+    ]
+
+
+def _overload(node: NodeState) -> list[Family]:
+    overload = node.overload
+    shed = [Sample(count, (kind,)) for kind, count in zip(RANKS, overload.shed, strict=True)]
+    limit = overload.limit if overload.active else 0
+    return [
+        Counter("taskqueuex_overload_shed_total", "Calls sent away, by kind", shed, ("kind",)),
+        Counter(
+            "taskqueuex_overloaded_intervals_total",
+            "Intervals in which calls waited too long",
+            [Sample(overload.intervals_total)],
+        ),
+        Gauge("taskqueuex_turn_limit", "Calls taken a turn while overloaded, else 0", [Sample(limit)]),
+        Gauge(
+            "taskqueuex_memory_level",
+            "1: memory is nearly full, 2: no connection is taken",
+            [Sample(overload.memory_level)],
+        ),
+        Counter(
+            "taskqueuex_slow_syncs_total",
+            "Syncs of the store over 0.1 s",
+            [Sample(node.writer_metrics.slow_syncs)],
+        ),
     ]
 
 

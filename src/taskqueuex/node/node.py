@@ -22,6 +22,7 @@ from taskqueuex.errors import Draining, StorageUnavailable
 from taskqueuex.network import Router, Server, TlsError
 from taskqueuex.node.config import NodeConfig
 from taskqueuex.node.exposure import check_exposure
+from taskqueuex.node.guards import DiskGuard, MemoryGuard, SyncWatch
 from taskqueuex.node.service import Service
 from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError, memory_storage
@@ -38,7 +39,6 @@ DRAIN_TIMEOUT_S = 10.0
 REOPEN_TRIES = 5
 FAILURES_MAX = 10  # within FAILURES_S: reopening is no help
 FAILURES_S = 60.0
-FREE_RESERVE_BYTES = 64 << 20
 _DISK_FULL_RECHECK_S = 1.0
 
 
@@ -53,13 +53,24 @@ class Node:
         self.service = Service(self.state, self._spawn, self.request_stop)
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._disk, self._memory, self._syncs = (
+            DiskGuard(self.state),
+            MemoryGuard(self.state),
+            SyncWatch(self.state),
+        )
         self._watermark = 0
         self._threads: set[int] = set()  # whose priority has been looked at
         submit = {"engine": self._submit, "query": self._submit, "server": self.service.submit}
         router = Router(COMMANDS.values(), submit)
         state = self.state
         self.server = Server(
-            config.network, router, self._on_disconnect, state.clock, state.network_metrics, state.access
+            config.network,
+            router,
+            self._on_disconnect,
+            state.clock,
+            state.network_metrics,
+            state.access,
+            state.overload,
         )
 
     async def start(self) -> None:
@@ -70,7 +81,7 @@ class Node:
             self._open()
             network = self.state.config.network
             if not network.insecure:
-                check_exposure(network.listeners(), guarded=network.tls_client_ca is not None)
+                check_exposure(network.listeners(), guarded=self.state.access.needed)
             await self.server.start()
         except BaseException:
             self._close_store()
@@ -100,6 +111,7 @@ class Node:
             asyncio.get_running_loop(),
             self.state.writer_metrics,
             self._on_storage_failure,
+            overload=self.state.overload,
         )
         self.state.writer.poke()
 
@@ -239,7 +251,10 @@ class Node:
                 continue
             try:
                 lower_background_threads(self._threads)
-                writer.refuse_enqueues = self.directory.free_bytes() < FREE_RESERVE_BYTES
+                self._disk.tick(self.directory.free_bytes())
+                self._memory.tick()
+                self._syncs.tick()
+                self.state.overload.on_idle_second(self.state.clock.monotonic_us())
                 self.service.sample()
                 sequence = writer.synced_sequence
                 if sequence > self._watermark:

@@ -13,6 +13,7 @@ say `unknown`, and all is read anew from storage. Nothing is ever rolled back by
 import asyncio
 import logging
 import os
+import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from taskqueuex.access import Auditor
+from taskqueuex.access.overload import POLL, Overload, OverloadConfig
 from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Call, Sink
 from taskqueuex.engine import LEVEL_DURABLE, LEVEL_MEMORY, LEVEL_RELAXED, Engine, Need
@@ -102,6 +104,7 @@ class Writer:
         metrics: WriterMetrics,
         on_failure: Callable[[Exception], None],
         auditor: Auditor | None = None,
+        overload: Overload | None = None,
     ) -> None:
         self.engine = engine
         self.tiers = tiers
@@ -114,6 +117,8 @@ class Writer:
         self.refuse_enqueues = False  # the disk is nearly full
         self._on_failure = on_failure
         self.auditor = auditor or Auditor(os.urandom(4))
+        self.overload = overload or Overload(OverloadConfig(), random.random)
+        self._emptied_us = 0  # when the inbox was drained; 0: some calls were left in it
         self._inbox: deque[Call] = deque()
         self._behind: dict[int, deque[Call]] = {}  # sink -> calls behind one that is not answered
         self._parked: list[tuple[Call, set[ReadRequest]]] = []
@@ -335,6 +340,7 @@ class Writer:
 
     def _drain(self, now_us: int) -> None:
         inbox = self._inbox
+        first_us = inbox[0].received_us if inbox else 0
         applied = 0
         while inbox and applied < CALLS_A_TURN:
             call = inbox.popleft()
@@ -350,6 +356,11 @@ class Writer:
                 continue
             self._apply(call)
         self.metrics.applied += applied
+        if first_us:
+            now_us = self.clock.monotonic_us()
+            # A call that stood behind another of its connection came long ago, and did not wait for us.
+            self.overload.on_turn(now_us, now_us - max(first_us, self._emptied_us))
+            self._emptied_us = 0 if inbox else now_us
 
     def _apply(self, call: Call) -> None:
         self._applying = call
@@ -361,7 +372,11 @@ class Writer:
                 return
             if self.refuse_enqueues and call.command.scope == "produce":
                 raise StorageUnavailable("the disk is nearly full", retry_after_s=5)
-            applied = self.engine.apply(call)
+            if self.overload.sheds_polls and getattr(call.body, "wait_ms", None):
+                call.body = msgspec.structs.replace(call.body, wait_ms=0)
+                applied = self._without_waiting(self.engine.apply(call))
+            else:
+                applied = self.engine.apply(call)
         except Need as need:
             self._park(call, need.reads)
         except TaskQueueError as error:
@@ -372,6 +387,18 @@ class Writer:
             else:
                 self._answer(call, applied[0], applied[1], self.engine.core.level)
         self._applying = None
+
+    def _without_waiting(self, applied: tuple[int, Any] | None) -> tuple[int, Any] | None:
+        """The answer of a poll that may not wait: one that found nothing is sent away."""
+        if applied is not None and not applied[1].tasks:
+            self.overload.shed[POLL] += 1
+            raise Overloaded("No more polls can wait now", retry_after_s=self.overload.retry_after_s())
+        return applied
+
+    def shed_polls(self) -> None:
+        """Answers the polls that wait with nothing: they take memory."""
+        self.engine.waiters.hurry()
+        self.poke()
 
     def _wait(self, call: Call) -> None:
         call.sink.blocked_by = call
@@ -533,9 +560,11 @@ class Writer:
                 self.tiers.durable.write(batch)
             except StoreStalled:
                 self.metrics.stalls += 1
+                self.overload.on_stall(started_us)
                 self.loop.call_later(STALL_RETRY_S, self.poke)
                 return
             self.metrics.commit_us.record(self.clock.monotonic_us() - started_us)
+            self.overload.on_written()
             self.metrics.commits += 1
             self.metrics.rows += wrote
             self._batch = self.tiers.durable.new_batch()
@@ -618,7 +647,7 @@ class Writer:
             self._wake_idle()
 
     def _synced(self, held: list[Held], started_us: int) -> None:
-        self.metrics.fsync_us.record(self.clock.monotonic_us() - started_us)
+        self.metrics.on_sync(self.clock.monotonic_us() - started_us)
         self._unsynced_since_us = 0
         self.synced_sequence = self._written_sequence
         self._release(held)

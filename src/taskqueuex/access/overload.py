@@ -1,0 +1,206 @@
+"""What is taken while there is more to do than can be done, and what is sent away.
+
+Overload is told by delay, not by count, as CoDel does (K. Nichols, V. Jacobson, "Controlling queue delay",
+ACM Queue 10(5), 2012; RFC 8289): the longest wait of each turn is looked at, and if the least of them within
+an interval is above the target, the queue stands and does not drain. Then the number of calls that a turn
+takes is bounded, and the bound falls by a factor and rises by steps, as in TCP. Within the bound each kind of
+call has a share, so that what can wait is sent away first; what ends or keeps work that was handed out is
+never sent away.
+
+Who is sent away is answered late (`pace_s`): a client that repeats at once would otherwise take as much of
+the server as one that is served.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from taskqueuex.commands.table import Command
+from taskqueuex.errors import Overloaded
+
+__all__ = [
+    "BATCH",
+    "DEQUEUE",
+    "ENQUEUE",
+    "LISTING",
+    "NEVER",
+    "POLL",
+    "RANKS",
+    "Overload",
+    "OverloadConfig",
+    "rank_of",
+]
+
+LISTING, POLL, BATCH, ENQUEUE, DEQUEUE, NEVER = range(6)  # in the order in which they are sent away
+RANKS: Final = ("listing", "poll", "batch", "enqueue", "dequeue")
+_SHARES: Final = (0.2, 0.4, 0.5, 0.75, 1.0)  # of the calls of a turn, by rank
+_LIMIT_MIN: Final = 32  # calls of a turn, however long they take
+_LIMIT_MAX: Final = 100_000  # no bound
+_CALM_INTERVALS: Final = 5  # without need of the bound, after which it is lifted
+_PACE_S: Final = 0.05
+_PACE_MAX_S: Final = 2.0
+_SENT_AWAY_A_SECOND: Final = 4_000  # what answering them may cost: about a twentieth of a core
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadConfig:
+    """When the server takes less than it is asked for."""
+
+    target_ms: float = 5.0  # how long calls may wait for their turn, at least for a moment of each interval
+    interval_ms: float = 100.0
+    memory_max_mb: int | None = None  # of the process; None: what the control group or the machine has
+    memory_shed_percent: float = 95.0  # of it: nothing that takes memory is taken
+    memory_stop_percent: float = 98.0  # of it: no connection is
+
+
+def rank_of(command: Command) -> int:
+    """When calls of a command are sent away; NEVER for those that end work, steer or watch the server."""
+    if command.name in ("dequeue", "dequeue_queue"):
+        return DEQUEUE
+    if command.name == "enqueue":
+        return ENQUEUE
+    if command.scope == "produce":
+        return BATCH
+    if command.name == "bulk" or (command.scope == "read" and command.name not in ("stats", "metrics")):
+        return LISTING
+    return NEVER
+
+
+class Overload:
+    """The state of one server. `random` gives numbers from 0 to 1, for answers not to come all at once."""
+
+    __slots__ = (
+        "_begun_us",
+        "_calm",
+        "_interval_us",
+        "_least_us",
+        "_most",
+        "_random",
+        "_stalled_since_us",
+        "_target_us",
+        "active",
+        "admitted",
+        "intervals_total",
+        "limit",
+        "memory_level",
+        "shed",
+        "waiting",
+    )
+
+    def __init__(self, config: OverloadConfig, random: Callable[[], float]) -> None:
+        self._target_us = config.target_ms * 1_000
+        self._interval_us = config.interval_ms * 1_000
+        self._random = random
+        self.active = False  # whether anything may have to be sent away: what the fast path asks
+        self.limit = float(_LIMIT_MAX)  # calls of a turn
+        self.admitted = 0  # calls taken for the coming turn, where there is a limit
+        self.memory_level = 0  # 1: nothing that takes memory is taken; 2: nor is a connection
+        self.intervals_total = 0  # in which the server was overloaded
+        self.shed = [0] * NEVER  # calls sent away, by rank
+        self.waiting = 0  # those among them that have no answer yet
+        self._stalled_since_us = 0  # the store takes no writes since then; 0: it does
+        self._begun_us = 0
+        self._least_us = -1  # of the longest waits of the turns of this interval; -1: there was none
+        self._most = 0  # calls of one of these turns
+        self._calm = 0  # intervals
+
+    # -- what the network asks -----------------------------------------------------------------------
+
+    def admit(self, rank: int) -> None:
+        """Takes a call of a rank below NEVER for the coming turn; raises Overloaded. Asked only while
+        `active`."""
+        if self._is_too_much(rank):
+            self.shed[rank] += 1
+            raise Overloaded("More is asked than can be done now", retry_after_s=self.retry_after_s())
+        self.admitted += 1
+
+    def _is_too_much(self, rank: int) -> bool:
+        if rank < DEQUEUE and (self.memory_level or self._stalled_since_us):
+            return True
+        return self.admitted >= self.limit * _SHARES[rank]
+
+    @property
+    def sheds_polls(self) -> bool:
+        """Whether a dequeue that finds nothing is sent away instead of waiting."""
+        return self.active and (self.memory_level > 0 or self.limit <= 2 * _LIMIT_MIN)
+
+    @property
+    def takes_connections(self) -> bool:
+        """Whether there is memory for another connection."""
+        return self.memory_level < 2
+
+    def retry_after_s(self) -> float:
+        """What to tell whoever is sent away: 1 to 3 seconds, not the same for all."""
+        return 1.0 + 2.0 * self._random()
+
+    def pace_s(self) -> float:
+        """How long the answer to one that is sent away is held back: longer, the more there are."""
+        usual_s = max(_PACE_S, self.waiting / _SENT_AWAY_A_SECOND)
+        return min(_PACE_MAX_S, usual_s * (0.5 + self._random()))
+
+    # -- what the writer and the node tell -----------------------------------------------------------
+
+    def on_turn(self, now_us: int, longest_us: int) -> None:
+        """A turn has applied its calls, of which one has waited for `longest_us` since its head came."""
+        if now_us - self._begun_us >= self._interval_us:
+            self._judge(now_us)
+        if self._least_us < 0 or longest_us < self._least_us:
+            self._least_us = longest_us
+        if self.admitted > self._most:
+            self._most = self.admitted
+        self.admitted = 0
+
+    def _judge(self, now_us: int) -> None:
+        """An interval is over."""
+        # Turns come one after the other while there is work: a gap means that there was none.
+        if (
+            self._least_us > self._target_us
+            and now_us - self._begun_us < 3 * self._interval_us + self._least_us
+        ):
+            self._tighten()
+        elif self.limit < _LIMIT_MAX:
+            self._loosen()
+        self._begun_us = now_us
+        self._least_us = -1
+        self._most = 0
+        self._update()
+
+    def _tighten(self) -> None:
+        self.intervals_total += 1
+        self._calm = 0
+        factor = min(0.9, max(0.5, self._target_us / self._least_us))
+        # At first nothing was counted; what a turn can do in the target's time is found from above.
+        self.limit = max(_LIMIT_MIN, min(self.limit, self._most or 1_000) * factor)
+
+    def _loosen(self) -> None:
+        needed = self._most >= self.limit * 0.5
+        self._calm = 0 if needed else self._calm + 1
+        self.limit = self.limit * 1.1 + 4
+        if self._calm >= _CALM_INTERVALS:
+            self.limit = float(_LIMIT_MAX)
+
+    def on_idle_second(self, now_us: int) -> None:
+        """Once a second: without turns nobody judges."""
+        if self.limit < _LIMIT_MAX and now_us - self._begun_us > 5 * self._interval_us:
+            self.limit = float(_LIMIT_MAX)
+            self._update()
+
+    def on_stall(self, now_us: int) -> None:
+        """The store took no write."""
+        if not self._stalled_since_us:
+            self._stalled_since_us = now_us
+        self._update()
+
+    def on_written(self) -> None:
+        """The store takes writes."""
+        if self._stalled_since_us:
+            self._stalled_since_us = 0
+            self._update()
+
+    def set_memory(self, level: int) -> None:
+        """How full the memory is: 0, 1 or 2."""
+        self.memory_level = level
+        self._update()
+
+    def _update(self) -> None:
+        self.active = self.limit < _LIMIT_MAX or self.memory_level > 0 or self._stalled_since_us > 0

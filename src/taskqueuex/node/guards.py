@@ -1,0 +1,105 @@
+"""What is looked at once a second, so that memory, disk and syncs end in a refusal and not in a crash."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+from taskqueuex.access.overload import OverloadConfig
+from taskqueuex.node.state import NodeState
+
+__all__ = ["DiskGuard", "MemoryGuard", "SyncWatch", "memory_limit_bytes"]
+
+_log = logging.getLogger("taskqueuex.node")
+
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_CONTROL_GROUPS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_HYSTERESIS: Final = 1.1  # of the reserve, before enqueues are taken again
+_WARN_EVERY_S: Final = 60
+
+
+def memory_limit_bytes(config: OverloadConfig) -> int:
+    """What the process may use: what it was told, else its control group's limit, else the machine's."""
+    if config.memory_max_mb is not None:
+        return config.memory_max_mb << 20
+    machine = os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
+    for file in _CONTROL_GROUPS:
+        try:
+            text = Path(file).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            return min(int(text), machine)
+    return machine
+
+
+def resident_bytes() -> int:
+    """Of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+class MemoryGuard:
+    """At 95 % of the limit nothing is taken that needs memory, at 98 % no connection."""
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self._config = state.config.overload
+        self.limit_bytes = memory_limit_bytes(self._config)
+
+    def tick(self) -> None:
+        """Looks at the memory, and sends waiting polls away while it is nearly full."""
+        percent = 100 * resident_bytes() / self.limit_bytes
+        level = 0
+        if percent >= self._config.memory_shed_percent:
+            level = 2 if percent >= self._config.memory_stop_percent else 1
+        overload = self._state.overload
+        if level != overload.memory_level:
+            _log.warning("memory", extra={"percent": round(percent, 1), "level": level})
+            overload.set_memory(level)
+        if level and self._state.writer is not None:
+            self._state.writer.shed_polls()
+
+
+class DiskGuard:
+    """Refuses tasks while less than the reserve is free, so that acks still have room."""
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self._reserve_bytes = state.config.storage.reserve_mb << 20
+        self._full = False
+
+    def tick(self, free_bytes: int) -> None:
+        """Looks at the free space."""
+        reserve = self._reserve_bytes * (_HYSTERESIS if self._full else 1.0)
+        full = free_bytes < reserve
+        if full != self._full:
+            self._full = full
+            told = {"free_bytes": free_bytes, "reserve_bytes": self._reserve_bytes}
+            if full:
+                _log.error("the disk is nearly full: enqueues are refused", extra=told)
+            else:
+                _log.warning("the disk has room again: enqueues are taken", extra=told)
+        if self._state.writer is not None:
+            self._state.writer.refuse_enqueues = full
+
+
+class SyncWatch:
+    """Says, once a minute at most, that the disk is slow: every durable answer waits for it."""
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self._told = 0
+        self._quiet_s = 0
+
+    def tick(self) -> None:
+        """Looks at what was slow since it was last told."""
+        self._quiet_s = max(0, self._quiet_s - 1)
+        metrics = self._state.writer_metrics
+        slow = metrics.slow_syncs - self._told
+        if slow and not self._quiet_s:
+            self._told = metrics.slow_syncs
+            self._quiet_s = _WARN_EVERY_S
+            _log.warning(
+                "the disk is slow", extra={"syncs": slow, "slowest_ms": metrics.slowest_sync_us // 1_000}
+            )
+            metrics.slowest_sync_us = 0
