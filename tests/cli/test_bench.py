@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from taskqueuex.cli.app import run
+from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.http import Client
 
 SHORT = ("--duration", "0.3", "--connections", "4")
@@ -108,7 +109,7 @@ def test_ctrl_c_ends_it_with_the_figures_until_then_and_a_clean_server(server, t
     command = [sys.executable, "-m", "taskqueuex.cli", "--server", server, "-o", "json", "bench"]
     options = ["--duration", "600", "--connections", "2", "--queue", queue]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        client = Client(server)
+        client = Client(Connection(server))
         while not has_tasks(client, queue):
             assert process.poll() is None
         client.close()

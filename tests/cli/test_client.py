@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.http import Client
 
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -204,7 +205,7 @@ def test_workers_are_listed_and_asked(tqx, queue, server):
     name = f"w {queue}"
     tqx("workers", "stop", name, code=3)
     said = {"name": name, "host": "h", "pid": 7, "version": "1.2", "queues": [queue], "concurrency": 4}
-    with contextlib.closing(Client(server)) as client:
+    with contextlib.closing(Client(Connection(server))) as client:
         client.ask("settle", body={"worker": said})
     assert "1.2" in tqx("workers", "list") and name in tqx("workers", "list")
     assert tqx("workers", "quiet", name) == f"{name} takes no more tasks\n"

@@ -1,5 +1,7 @@
 """The configuration: three sources, one order, every problem."""
 
+import json
+
 import pytest
 
 from taskqueuex.node.config import ConfigError, NodeConfig, defaults, load
@@ -26,25 +28,27 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path):
 
 
 def test_every_setting_can_come_from_each_source(tmp_path):
-    settings = {name: value for name, value in defaults().items() if value is not None}
+    settings = {name: value for name, value in defaults().items() if value not in (None, ())}
     environ, lines = {}, {}
     for name, value in settings.items():
         section, _, key = name.partition(".")
         text = ",".join(value) if isinstance(value, tuple) else str(value)
         environ[f"TQX_{section}_{key}".upper()] = text
         shown = [*value] if isinstance(value, tuple) else value
-        lines.setdefault(section, []).append(f"{key} = {shown!r}".replace("'", '"'))
+        lines.setdefault(section, []).append(f"{key} = {json.dumps(shown)}")
     file = tmp_path / "all.toml"
     file.write_text("\n".join(f"[{section}]\n" + "\n".join(rows) for section, rows in lines.items()))
     assert load(file, {}, {}) == load(None, environ, {}) == load(None, {}, settings) == NodeConfig()
 
 
 def test_several_addresses_may_be_given():
-    assert load(None, {"TQX_LISTEN": "a:1, [::1]:2"}, {}).network.addresses() == [("a", 1), ("::1", 2)]
+    listeners = load(None, {"TQX_LISTEN": "a:1, tls:[::1]:2"}, {}).network.listeners()
+    assert [(each.host, each.port, each.tls) for each in listeners] == [("a", 1, False), ("::1", 2, True)]
 
 
 def test_other_variables_are_left_alone():
-    assert load(None, {"PATH": "/bin", "TQX_SERVER": "x", "TQX_OUTPUT": "json", "TQX_CONFIG": "y"}, {})
+    of_clients = ["SERVER", "OUTPUT", "TOKEN", "TOKEN_FILE", "CA", "CERT", "KEY"]
+    assert load(None, {"PATH": "/bin", "TQX_CONFIG": "y", **{f"TQX_{each}": "x" for each in of_clients}}, {})
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.http import Client
 
 LIMIT_S = 30.0
@@ -113,7 +114,7 @@ def test_a_queue_is_paused_and_resumed_by_keys_and_the_terminal_is_given_back(se
 
 def test_dead_tasks_are_retried_after_the_question(serve, screen, tmp_path):
     with serve(tmp_path / "data") as url:
-        client = Client(url)
+        client = Client(Connection(url))
         for _ in range(2):
             id = client.ask("enqueue", "orders", body={})["id"]
             client.ask("kill_task", id)
@@ -133,7 +134,7 @@ def test_dead_tasks_are_retried_after_the_question(serve, screen, tmp_path):
 
 def test_a_worker_is_made_quiet_by_keys(serve, screen, tmp_path):
     with serve(tmp_path / "data") as url:
-        client = Client(url)
+        client = Client(Connection(url))
         client.ask("settle", body={"worker": {"name": "worker-1", "concurrency": 4, "queues": ["orders"]}})
         top = screen(at=url)
         top.wait_text("worker-1")
@@ -167,7 +168,7 @@ def test_a_new_size_of_the_terminal_gets_a_new_frame(screen):
 
 def test_it_says_that_the_server_is_gone_and_goes_on_when_it_is_back(serve, screen, tmp_path):
     with serve(tmp_path / "data") as url:
-        client = Client(url)
+        client = Client(Connection(url))
         client.ask("enqueue", "orders", body={})
         client.close()
         top = screen(at=url)

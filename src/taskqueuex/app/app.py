@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import logging
 import os
+import ssl
 import sys
 import threading
 import weakref
@@ -26,7 +27,7 @@ from taskqueuex.app.options import TaskOptions
 from taskqueuex.app.resources import Resources
 from taskqueuex.app.schedules import Overlap, Schedule
 from taskqueuex.app.task import Exceptions, Mode, Task
-from taskqueuex.client import DEFAULT_SERVER, AsyncClient, BufferedProducer, Client
+from taskqueuex.client import DEFAULT_SERVER, TLS, AsyncClient, BufferedProducer, Client, Credentials
 
 __all__ = ["App", "ErrorHook", "name_of"]
 
@@ -83,6 +84,7 @@ class App:
         servers: str | Sequence[str] | None = None,
         *,
         token: str | None = None,
+        tls: TLS | ssl.SSLContext | None = None,
         default_queue: str = "default",
         encryption: KeyRing | None = None,
         middleware: Sequence[Middleware] = (),
@@ -93,6 +95,8 @@ class App:
         """`servers`: a URL or several; `embedded:DIR` runs the server within this program.
 
         None: the environment's TQX_SERVER, else http://127.0.0.1:7470, looked up when it is first used.
+        `token` and `tls` are those of `Client`; None: what the environment's TQX_TOKEN or TQX_TOKEN_FILE, and
+        TQX_CA, TQX_CERT and TQX_KEY say, looked up then as well.
         `to_json` and `from_json` convert values of types that msgspec does not know (its enc_hook and
         dec_hook). Other options are those of `Client`. Nothing is connected before it is used.
         """
@@ -106,8 +110,9 @@ class App:
         self.shutdown_hooks: list[Callable[[], Any]] = []
         self.resources = Resources()
         self._given_servers = servers
-        self.token = token
-        self._client_options = {"token": token, **client_options}
+        self._token = token
+        self._tls = tls
+        self._client_options = client_options
         self._encryption = encryption
         self._embedded: Embedded | None = None
         self._client: Client | None = None
@@ -270,6 +275,20 @@ class App:
         before, self._given_servers = self._given_servers, servers
         return before
 
+    def credentials(self) -> tuple[str | None, TLS | ssl.SSLContext | None]:
+        """The token that it shows, and what it trusts. Raises Invalid where the environment names no file."""
+        servers = self.servers()
+        if self._embedded is not None:
+            return self._token, self._tls  # which needs none; those of the environment are for other servers
+        found = Credentials.of(os.environ, servers, token=self._token)
+        return found.token, found.tls if self._tls is None else self._tls
+
+    def use_credentials(self, token: str | None, tls: TLS | ssl.SSLContext | None) -> None:
+        """Shows and trusts these from now on, where they are given: for workers that are told so."""
+        self.close()
+        self._token = self._token if token is None else token
+        self._tls = self._tls if tls is None else tls
+
     def _start_embedded(self, directory: str) -> str:
         if self._embedded is None:
             # The one way up the house: whoever embeds a server brings all of it into the program.
@@ -283,7 +302,8 @@ class App:
         if self._client is None:
             with self._lock:
                 if self._client is None:
-                    self._client = Client(self.servers(), **self._client_options)
+                    servers, (token, tls) = self.servers(), self.credentials()
+                    self._client = Client(servers, token=token, tls=tls, **self._client_options)
         return self._client
 
     @property
@@ -297,7 +317,8 @@ class App:
 
     def new_async_client(self, **options: Any) -> AsyncClient:
         """An AsyncClient of its own, for the caller to close."""
-        return AsyncClient(self.servers(), **{**self._client_options, **options})
+        token, tls = self.credentials()
+        return AsyncClient(self.servers(), token=token, tls=tls, **{**self._client_options, **options})
 
     def buffered(self, **options: Any) -> BufferedProducer:
         """What batches on its own, for `task.enqueue_to(producer, ...)`; see `Client.buffered`."""

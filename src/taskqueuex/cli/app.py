@@ -5,26 +5,21 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import typer
 from typer import main as typer_main
 
 from taskqueuex import __version__
+from taskqueuex.cli import connection
+from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.failures import INTERRUPTED, OK, PIPE_CLOSED, USAGE, Failure
-from taskqueuex.cli.http import DEFAULT_SERVER
 from taskqueuex.cli.terminal import Terminal, printable
 
-__all__ = ["app", "asks_server", "run"]
+__all__ = ["app", "asks_server", "options_of", "run"]
 
 Format = Literal["table", "json"]
-ServerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--server", metavar="URL", help=f"The server to ask. (env: TQX_SERVER, else {DEFAULT_SERVER})"
-    ),
-]
 OutputOption = Annotated[
     Format | None, typer.Option("--output", "-o", help="How to show answers. (env: TQX_OUTPUT, else table)")
 ]
@@ -49,27 +44,49 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     context: typer.Context,
-    server: ServerOption = None,
+    server: connection.ServerOption = None,
+    token: connection.TokenOption = None,
+    token_file: connection.TokenFileOption = None,
+    ca: connection.CaOption = None,
+    certificate: connection.CertificateOption = None,
+    key: connection.KeyOption = None,
     output: OutputOption = None,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version and exit."),
     ] = False,
 ) -> None:
-    context.obj = {"server": server, "output": output}
+    context.obj = {
+        "server": server,
+        "token": token,
+        "token_file": token_file,
+        "ca": ca,
+        "certificate": certificate,
+        "key": key,
+        "output": output,
+    }
+
+
+def options_of(context: typer.Context, own: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The options of a command, and where it was not given one, what stands before its name."""
+    given: dict[str, str | None] = dict(context.find_root().obj or {})
+    if own.get("token") or own.get("token_file"):
+        given["token"] = given["token_file"] = None
+    return given | {name: value for name, value in own.items() if value is not None}
 
 
 def asks_server(group: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Registers a command that talks to the server.
 
-    Its function takes a `Terminal` first; the options --server and --output are added to its own, so
-    that they may stand before or behind the command's name.
+    Its function takes a `Terminal` first; --output and the options of the connection are added to its own,
+    so that they may stand before or behind the command's name.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
-        def command(context: typer.Context, server: str | None, output: str | None, **given: Any) -> None:
-            with contextlib.closing(_terminal(context, server, output)) as tqx:
+        def command(context: typer.Context, **given: Any) -> None:
+            shared = {name: given.pop(name) for name in (*connection.OPTIONS, "output")}
+            with contextlib.closing(_terminal(options_of(context, shared))) as tqx:
                 function(tqx, **given)
 
         own = list(inspect.signature(function).parameters.values())[1:]
@@ -77,7 +94,7 @@ def asks_server(group: typer.Typer, name: str) -> Callable[[Callable[..., None]]
         added = [
             inspect.Parameter("context", keyword, annotation=typer.Context),
             *(each.replace(kind=keyword) for each in own),
-            inspect.Parameter("server", keyword, default=None, annotation=ServerOption),
+            *connection.parameters(),
             inspect.Parameter("output", keyword, default=None, annotation=OutputOption),
         ]
         command.__signature__ = inspect.Signature(added)  # type: ignore[attr-defined]
@@ -89,12 +106,11 @@ def asks_server(group: typer.Typer, name: str) -> Callable[[Callable[..., None]]
     return register
 
 
-def _terminal(context: typer.Context, server: str | None, output: str | None) -> Terminal:
-    given = context.find_root().obj or {}
-    wanted = output or given.get("output") or os.environ.get("TQX_OUTPUT") or "table"
+def _terminal(given: Mapping[str, str | None]) -> Terminal:
+    wanted = given.get("output") or os.environ.get("TQX_OUTPUT") or "table"
     if wanted not in ("table", "json"):
         raise Failure(f"TQX_OUTPUT is table or json, not {wanted!r}", USAGE)
-    return Terminal(server or given.get("server") or os.environ.get("TQX_SERVER") or DEFAULT_SERVER, wanted)
+    return Terminal(Connection.of(given), wanted)
 
 
 def run(arguments: Sequence[str]) -> int:

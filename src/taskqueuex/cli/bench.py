@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from taskqueuex.cli.app import app, asks_server
+from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.failures import CONFLICT, INTERRUPTED, USAGE, ApiError, Failure, Unreachable
 from taskqueuex.cli.http import Client
 from taskqueuex.cli.load import NAME, Load, Operation, Tally, run_load
@@ -66,11 +67,11 @@ def bench(
     existed = _check_queue(tqx.client, load, force)
     tally = Tally()
     try:
-        interrupted = _measure(tqx.client.url, load, tally)
+        interrupted = _measure(tqx.connection, load, tally)
         _tell(tqx, load, tally)
         sys.stdout.flush()  # it may take a while to delete millions of tasks
     finally:
-        _clean_up(tqx.client.url, queue, existed)
+        _clean_up(tqx.connection, queue, existed)
     if interrupted:
         raise Failure("interrupted: the figures are of the time until then", INTERRUPTED)
     if tally.errors:
@@ -95,7 +96,7 @@ def _check_queue(client: Client, load: Load, force: bool) -> bool:
     return True
 
 
-def _measure(server: str, load: Load, tally: Tally) -> bool:
+def _measure(server: Connection, load: Load, tally: Tally) -> bool:
     """Runs the load; True if it was interrupted. Raises Failure."""
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -108,7 +109,7 @@ def _measure(server: str, load: Load, tally: Tally) -> bool:
         raise Failure(str(error)) from error
 
 
-async def _under_way(server: str, load: Load, tally: Tally) -> bool:
+async def _under_way(server: Connection, load: Load, tally: Tally) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -144,7 +145,7 @@ async def _show(load: Load, tally: Tally) -> None:
             await asyncio.sleep(0.2)
 
 
-def _clean_up(server: str, queue: str, existed: bool) -> None:
+def _clean_up(server: Connection, queue: str, existed: bool) -> None:
     """Deletes the tasks of the load, and a queue that was made for it. Raises Failure."""
     client = Client(server, _CLEANUP_TIMEOUT_S)
     try:

@@ -53,4 +53,5 @@ class ApiError(Failure):
         fields = "; ".join(f"{each['field']}: {each['message']}" for each in problem.get("errors", []))
         shown = fields if fields and fields not in detail else detail
         unknown = " (it may have been applied)" if problem.get("outcome") == "unknown" else ""
-        super().__init__(f"{shown}{unknown} [{self.code or status}]", _CODES.get(status, REFUSED))
+        hint = " (see --token-file)" if self.code == "unauthenticated" else ""
+        super().__init__(f"{shown}{unknown} [{self.code or status}]{hint}", _CODES.get(status, REFUSED))

@@ -3,17 +3,22 @@
 import http.client
 import re
 import socket
+import ssl
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.failures import USAGE, ApiError, Failure, Unreachable
 from taskqueuex.client import DEFAULT_SERVER
+from taskqueuex.client.credentials import check_clear_text
+from taskqueuex.client.tls import context_of, reason_of
 from taskqueuex.commands import command
+from taskqueuex.errors import Invalid
 
-__all__ = ["DEFAULT_SERVER", "Client"]
+__all__ = ["Client"]
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -33,7 +38,16 @@ class _UnixConnection(http.client.HTTPConnection):
 class Client:
     """One server. `timeout_s` is how long an answer may take, beside what the call itself waits."""
 
-    def __init__(self, server: str, timeout_s: float = 30.0) -> None:
+    def __init__(self, connection: Connection, timeout_s: float = 30.0) -> None:
+        self.connection = connection
+        self._fixed = {"Accept": "application/json"}
+        if connection.token is not None:
+            if not connection.token.isascii() or not connection.token.isprintable():
+                raise Failure("--token: must be visible ASCII characters", USAGE)
+            self._fixed["Authorization"] = f"Bearer {connection.token}"
+        self._open(connection.server, timeout_s)
+
+    def _open(self, server: str, timeout_s: float) -> None:
         if server.startswith("unix:"):
             self.url = server
             self._connection: http.client.HTTPConnection = _UnixConnection(
@@ -48,9 +62,23 @@ class Client:
             port = -1
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
             raise Failure(f"{server!r} is not the URL of a server, such as {DEFAULT_SERVER}", USAGE)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self.url = f"{parts.scheme}://{parts.netloc}"
-        self._connection = kind(parts.hostname, port, timeout=timeout_s)
+        if parts.scheme == "https":
+            self._connection = http.client.HTTPSConnection(
+                parts.hostname, port, timeout=timeout_s, context=self._context()
+            )
+            return
+        if self.connection.tls is not None:
+            raise Failure(f"--ca, --cert and --key are for a server of https://, not {self.url}", USAGE)
+        if self.connection.token is not None:
+            check_clear_text(self.url, parts.hostname)
+        self._connection = http.client.HTTPConnection(parts.hostname, port, timeout=timeout_s)
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            return context_of(self.connection.tls)
+        except Invalid as error:
+            raise Failure(str(error), USAGE) from error
 
     def call(
         self,
@@ -70,7 +98,7 @@ class Client:
         given = {key: value for key, value in (query or {}).items() if value is not None}
         if given:
             path += "?" + urllib.parse.urlencode(given)
-        sent = {"Accept": "application/json", **(headers or {})}
+        sent = {**self._fixed, **(headers or {})}
         content = None
         if body is not None:
             content = msgspec.json.encode(body)
@@ -97,8 +125,15 @@ class Client:
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise Unreachable(f"no answer from {self.url}: {reason}") from error
+            raise Unreachable(f"no answer from {self.url}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return reason_of(error)
+    if isinstance(error, http.client.BadStatusLine) and "\x15\x03" in str(error):
+        return "it speaks TLS: is it https://?"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _problem(answer: bytes) -> dict[str, Any]:

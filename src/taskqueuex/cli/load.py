@@ -16,7 +16,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from taskqueuex.cli.connection import Connection
 from taskqueuex.client import AsyncClient, RetryPolicy
+from taskqueuex.client.credentials import is_secure
+from taskqueuex.client.tls import context_of
 from taskqueuex.errors import ClientError, TaskQueueError
 from taskqueuex.telemetry import Histogram
 
@@ -65,18 +68,27 @@ class Tally:
         self.operations += 1
 
 
-async def run_load(server: str, load: Load, tally: Tally, stop: asyncio.Event) -> None:
+async def run_load(server: Connection, load: Load, tally: Tally, stop: asyncio.Event) -> None:
     """Works until the time is over or `stop` is set; what has begun is finished.
 
     Raises TaskQueueError when the server cannot be reached to begin with, or its address is none.
     """
     perform = _perform(load)
     retry = RetryPolicy(attempts_max=1, idempotency="never")  # what fails is to be seen
+    # One for all: to read what the system trusts takes a while.
+    context = context_of(server.tls) if is_secure(server.server) else None
     async with contextlib.AsyncExitStack() as stack:
         clients = [
             # One connection each: a client with many would pipeline on the first.
             await stack.enter_async_context(
-                AsyncClient(server, pool_size=1, timeout_s=_TIMEOUT_S, retry=retry)
+                AsyncClient(
+                    server.server,
+                    token=server.token,
+                    tls=context,
+                    pool_size=1,
+                    timeout_s=_TIMEOUT_S,
+                    retry=retry,
+                )
             )
             for _ in range(load.connections)
         ]

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.failures import USAGE, Failure
 from taskqueuex.cli.http import Client
 
@@ -22,8 +23,8 @@ _WIDE = 250  # columns where nobody looks: tables in files and pipes are not fol
 class Terminal:
     """Handed to every command that talks to the server."""
 
-    def __init__(self, server: str, output: str) -> None:
-        self._server = server
+    def __init__(self, connection: Connection, output: str) -> None:
+        self.connection = connection
         self._client: Client | None = None
         self.is_json = output == "json"
 
@@ -31,7 +32,7 @@ class Terminal:
     def client(self) -> Client:
         """The connection, made at the first call."""
         if self._client is None:
-            self._client = Client(self._server)
+            self._client = Client(self.connection)
         return self._client
 
     def close(self) -> None:

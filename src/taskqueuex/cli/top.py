@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.live import Live
 
 from taskqueuex.cli.app import app, asks_server
+from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.failures import USAGE, Failure, Unreachable
 from taskqueuex.cli.http import Client
 from taskqueuex.cli.terminal import Terminal, console
@@ -64,7 +65,7 @@ def top(
         raise Failure("--output json: only with --once", USAGE)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Failure("this needs a terminal; --once prints one frame", USAGE)
-    number = _Screen(tqx.client.url, interval).run()
+    number = _Screen(tqx.client, interval).run()
     if number is not None:
         raise typer.Exit(128 + number)
 
@@ -117,12 +118,12 @@ class _Source:
 class _Poller(threading.Thread):
     """Owns the connection. `heard` holds what it heard, as changes of the state; `wake` tells of each."""
 
-    def __init__(self, server: str, interval_s: float, wake: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, interval_s: float, wake: Callable[[], None]) -> None:
         # Nobody waits for it at the end: it may be in a call, and has nothing that must be kept.
         super().__init__(name="tqx-top", daemon=True)
         self.heard: queue.SimpleQueue[Change] = queue.SimpleQueue()
         self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-        self._client = Client(server, _TIMEOUT_S)
+        self._client = Client(connection, _TIMEOUT_S)
         self._source = _Source(self._client)
         self._interval_s = interval_s
         self._wake = wake
@@ -178,8 +179,8 @@ def _raising(error: BaseException) -> Change:
 class _Screen:
     """The terminal, from the first frame to the last."""
 
-    def __init__(self, server: str, interval_s: float) -> None:
-        self._server = server
+    def __init__(self, client: Client, interval_s: float) -> None:
+        self._client = client
         self._interval_s = interval_s
         self._ended_by: int | None = None
         # Sockets, not a pipe: the poller may still write when they are closed, and then only gets an error.
@@ -189,7 +190,7 @@ class _Screen:
 
     def run(self) -> int | None:
         """Shows frames until a key or a signal ends it; the signal's number, if it was one."""
-        poller = _Poller(self._server, self._interval_s, self._wake)
+        poller = _Poller(self._client.connection, self._interval_s, self._wake)
         try:
             with self._woken, self._waker, _unbuffered(sys.stdin.fileno()), self._signals():
                 self._show(poller)
@@ -211,7 +212,7 @@ class _Screen:
                 poller.calls.put(None)
 
     def _loop(self, poller: _Poller, live: Live, screen: Console) -> None:
-        state = State(self._server)
+        state = State(self._client.url)
         with selectors.DefaultSelector() as selector:
             selector.register(sys.stdin, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)

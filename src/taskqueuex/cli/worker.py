@@ -3,12 +3,16 @@
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import typer
 
-from taskqueuex.cli.app import app
+from taskqueuex.cli import connection
+from taskqueuex.cli.app import app, options_of
+from taskqueuex.cli.connection import credentials_of
 from taskqueuex.cli.failures import USAGE, Failure
+from taskqueuex.client import Credentials
 
 __all__ = ["worker"]
 
@@ -52,11 +56,17 @@ def worker(
         Literal["debug", "info", "warning", "error"], typer.Option(help="The least that is logged.")
     ] = "info",
     log_format: Annotated[Literal["text", "json"], typer.Option(help="For people or collectors.")] = "text",
+    server: connection.ServerOption = None,
+    token: connection.TokenOption = None,
+    token_file: connection.TokenFileOption = None,
+    ca: connection.CaOption = None,
+    certificate: connection.CertificateOption = None,
+    key: connection.KeyOption = None,
 ) -> None:
     """Run the tasks of an app until SIGTERM or Ctrl-C; a second one gives back what still runs.
 
-    SIGUSR1 makes it quiet (it takes no more tasks), SIGUSR2 resumes. Its server is the app's, unless
-    `tqx --server URL worker ...` names one.
+    SIGUSR1 makes it quiet (it takes no more tasks), SIGUSR2 resumes. Its server, token and certificates
+    are the app's, unless options name others.
     """
     if reload:
         _reload()
@@ -77,8 +87,16 @@ def worker(
         )
     except ValueError as error:
         raise Failure(str(error), USAGE) from error
-    server = (context.find_root().obj or {}).get("server")
-    _run(app_path, config, [server] if server else None, log_level, log_format)
+    own = {"server": server, "token": token, "token_file": token_file}
+    own |= {"ca": ca, "certificate": certificate, "key": key}
+    _run(app_path, config, *_connection(options_of(context, own)), log_level, log_format)
+
+
+def _connection(given: Mapping[str, str | None]) -> tuple[list[str] | None, Credentials]:
+    """What options say alone: what the environment says is the app's own to look up."""
+    server = given.get("server")
+    environ = {name: value for name, value in os.environ.items() if name in ("TQX_CA", "TQX_CERT", "TQX_KEY")}
+    return [server] if server else None, credentials_of(environ, server or "", given)
 
 
 def _run(app_path: str, *settings: Any) -> None:

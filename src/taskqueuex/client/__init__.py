@@ -8,6 +8,7 @@ clock and telemetry.
 from taskqueuex.client.async_buffered import AsyncBufferedProducer
 from taskqueuex.client.async_client import AsyncClient
 from taskqueuex.client.buffered import BufferedProducer
+from taskqueuex.client.credentials import Credentials
 from taskqueuex.client.failures import read_item
 from taskqueuex.client.request import Request
 from taskqueuex.client.retry import RetryPolicy
@@ -21,6 +22,7 @@ __all__ = [
     "AsyncClient",
     "BufferedProducer",
     "Client",
+    "Credentials",
     "Request",
     "RetryPolicy",
     "read_item",

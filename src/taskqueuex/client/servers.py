@@ -1,19 +1,15 @@
 """The servers of a client: which is asked, and for how long one that failed is left alone."""
 
-import functools
-import ipaddress
-import logging
 import ssl
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from taskqueuex.client.credentials import check_clear_text, is_secure
 from taskqueuex.client.tls import TLS, context_of
 from taskqueuex.errors import Invalid
 
 __all__ = ["Server", "Servers", "check_pool"]
-
-_log = logging.getLogger("taskqueuex.client")
 
 COOL_DOWN_S: Final = 1.0
 COOL_DOWN_S_MAX: Final = 30.0
@@ -41,7 +37,7 @@ class Server:
         # What connects: (host, port), or the path of a Unix socket.
         self.address, host = _parse(url)
         if token is not None and self.tls is None and not isinstance(self.address, str):
-            _check_clear_text(url, self.address[0])
+            check_clear_text(url, self.address[0])
         lines = [f"Host: {host}", f"User-Agent: {user_agent}"]
         if token is not None:
             lines.append(f"Authorization: Bearer {token}")
@@ -70,26 +66,6 @@ class Server:
         if retry_after_s is not None:
             cool_s = max(cool_s, retry_after_s)
         self.cool_until_s = now_s + min(cool_s, COOL_DOWN_S_MAX)
-
-
-def is_secure(url: str) -> bool:
-    """Whether an address asks for TLS."""
-    return url.lower().startswith("https://")
-
-
-def _check_clear_text(url: str, host: str) -> None:
-    """A token over plain HTTP is for loopback, and for networks that are private by other means."""
-    try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = host == "localhost" or host.endswith(".localhost")
-    if not is_loopback:
-        _warn_of_clear_text(url)
-
-
-@functools.lru_cache(maxsize=256)  # once each
-def _warn_of_clear_text(url: str) -> None:
-    _log.warning("the token goes to %s in clear text, where all on the way can read it: use https://", url)
 
 
 def _parse(url: str) -> tuple[tuple[str, int] | str, str]:

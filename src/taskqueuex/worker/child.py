@@ -17,6 +17,7 @@ from typing import Any
 
 from taskqueuex.app import App, Context
 from taskqueuex.app.attempt import Item, run_here, unknown_task
+from taskqueuex.client import TLS
 from taskqueuex.commands.consume import AckItem, FailItem, LeasedTask
 from taskqueuex.worker.frames import (
     Configure,
@@ -69,6 +70,8 @@ def main(descriptor: int) -> int:
     configure_logs(first.log_level, first.log_format)
     sys.path[:] = first.path
     app = load_app(first.app)
+    app.use_servers(first.servers)
+    app.use_credentials(first.token, None if first.tls is None else TLS(**first.tls))
     pipe = _Pipe(connection, app)
     with asyncio.Runner() as runner:
         lifespan = app.lifespan()

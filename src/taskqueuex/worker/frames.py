@@ -41,6 +41,9 @@ class Configure(msgspec.Struct, tag=True):
     log_level: str
     log_format: Literal["text", "json"]
     parent: int
+    servers: list[str]  # those of its worker, and what they are shown
+    token: str | None
+    tls: dict[str, Any] | None  # the fields of TLS
 
 
 class Run(msgspec.Struct, tag=True):

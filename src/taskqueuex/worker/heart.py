@@ -14,10 +14,11 @@ import select
 import socket
 import sys
 import time
+from typing import Any
 
 import msgspec
 
-from taskqueuex.client import Client, RetryPolicy
+from taskqueuex.client import TLS, Client, RetryPolicy
 from taskqueuex.commands.consume import HeartbeatItem, SettleReply, WorkerInfo
 from taskqueuex.errors import Gone, NotFound, TaskQueueError
 from taskqueuex.worker.frames import (
@@ -61,6 +62,7 @@ class Settings(msgspec.Struct):
 
     servers: list[str]
     token: str | None
+    tls: dict[str, Any] | None  # the fields of TLS
     worker: WorkerInfo
     parent: int
 
@@ -180,7 +182,11 @@ def main(descriptor: int) -> int:
     heart = Heart(settings)
     reader: FrameReader[ToHeart] = FrameReader(ToHeart)
     client = Client(
-        settings.servers, token=settings.token, timeout_s=CALL_TIMEOUT_S, retry=RetryPolicy(attempts_max=1)
+        settings.servers,
+        token=settings.token,
+        tls=None if settings.tls is None else TLS(**settings.tls),
+        timeout_s=CALL_TIMEOUT_S,
+        retry=RetryPolicy(attempts_max=1),
     )
     connection = socket.socket(fileno=descriptor)
     connection.sendall(frame(Ready()))

@@ -8,6 +8,7 @@ from typing import Literal
 
 import uvloop
 
+from taskqueuex.client import Credentials
 from taskqueuex.worker.config import WorkerConfig
 from taskqueuex.worker.load import load_app
 from taskqueuex.worker.logs import configure_logs
@@ -20,13 +21,15 @@ def run(
     app_path: str,
     config: WorkerConfig,
     servers: list[str] | None = None,
+    credentials: Credentials | None = None,
     log_level: str = "info",
     log_format: Literal["text", "json"] = "text",
 ) -> None:
     """Runs the worker of `module:app` until it is told to stop.
 
-    Modules are looked for from the working directory on, as `python -m` does. Raises AppNotFound,
-    TaskDefinitionError, ValueError, and what the app's module and startup raise.
+    `servers` and `credentials` are the app's where they are not given. Modules are looked for from the
+    working directory on, as `python -m` does. Raises AppNotFound, TaskDefinitionError, ValueError, and what
+    the app's module and startup raise.
     """
     configure_logs(log_level, log_format)
     if "" not in sys.path and os.getcwd() not in sys.path:
@@ -34,6 +37,8 @@ def run(
     app = load_app(app_path)
     if servers:
         app.use_servers(servers)
+    if credentials is not None:
+        app.use_credentials(credentials.token, credentials.tls)
 
     async def main() -> None:
         worker = Worker(app, config, app_path, log_level, log_format)

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Coroutine, Sequence
@@ -129,7 +130,9 @@ class Worker:
         if mode == "thread":
             return Threads(self.app, self.config.threads, on_done)
         limit_mb = self.config.memory_limit_mb
-        configure = Configure(self._app_path, sys.path, self._log_level, self._log_format, os.getpid())
+        configure = Configure(
+            self._app_path, sys.path, self._log_level, self._log_format, os.getpid(), *self._connects_to()
+        )
         settings = ChildSettings(
             configure, self.config.max_tasks_per_child, None if limit_mb is None else limit_mb << 20
         )
@@ -180,9 +183,18 @@ class Worker:
         return [name for lane in self._lanes for name in lane.queues]
 
     def _heart_settings(self) -> Settings:
+        return Settings(*self._connects_to(), WorkerInfo(name=self.config.name), os.getpid())
+
+    def _connects_to(self) -> tuple[list[str], str | None, dict[str, Any] | None]:
+        """The servers, the token and the fields of TLS, for the other processes of the worker."""
         servers = self.app.servers()
+        token, tls = self.app.credentials()
+        if isinstance(tls, ssl.SSLContext):
+            raise Invalid.field(
+                "tls", "must be TLS(...) in a worker: its other processes cannot get a context"
+            )
         listed = [servers] if isinstance(servers, str) else list(servers)
-        return Settings(listed, self.app.token, WorkerInfo(name=self.config.name), os.getpid())
+        return listed, token, None if tls is None else tls.to_builtins()
 
     def _info(self, *, bye: bool = False) -> WorkerInfo:
         return WorkerInfo(
