@@ -15,15 +15,25 @@ from taskqueuex.cli.app import run
 
 
 @contextlib.contextmanager
-def serving(data, listen="127.0.0.1:0"):
+def serving(data, listen="127.0.0.1:0", *options):
     """A server process; its URL, read from its first log line."""
-    command = [sys.executable, "-m", "taskqueuex.cli", "serve", "--data", str(data), "--listen", listen]
+    command = [
+        sys.executable,
+        "-m",
+        "taskqueuex.cli",
+        "serve",
+        "--data",
+        str(data),
+        "--listen",
+        listen,
+        *options,
+    ]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TQX_")}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ) as process:
         assert process.stderr is not None
         lines = iter(process.stderr.readline, "")
         url = next(
-            found.group(1) for line in lines if (found := re.search(r"url=\"?(http://[0-9.:]+)", line))
+            found.group(1) for line in lines if (found := re.search(r"url=\"?(https?://[0-9.:]+)", line))
         )
         drain = threading.Thread(target=process.stderr.read)
         drain.start()
@@ -33,7 +43,7 @@ def serving(data, listen="127.0.0.1:0"):
         drain.join()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serve():
     """Starts servers of a test's own: `with serve(data, listen) as url`."""
     return serving

@@ -37,6 +37,7 @@ COMMANDS = {
     "storage": ["check"],
     "token": ["create", "list", "revoke"],
     "audit": [],
+    "tls": ["self-signed", "client"],
 }
 
 

@@ -20,6 +20,7 @@ _NOUNS = (
     "bench",
     "token",
     "audit",
+    "tls",
     "backup",
     "doctor",
     "openapi",
