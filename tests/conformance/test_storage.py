@@ -6,6 +6,7 @@ import random
 import msgspec
 import pytest
 
+from taskqueuex.model.access import AuditRecord, RateRecord, TokenRecord
 from taskqueuex.model.ids import IdGenerator
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.place import Place
@@ -392,3 +393,82 @@ def test_a_range_full_of_tombstones_is_read_all_the_same(tmp_path):
         )
     assert len(store.scan_index(place, ORDER, b"", 10_000)) == 5_000
     store.close()
+
+
+# Tokens and the audit
+
+ADMIN = TokenRecord("aaaaaaaaaa", "root", ("admin",), bytes(32), 1)
+
+
+def test_tokens_come_back_with_all_that_was_put(storage):
+    shop = TokenRecord(
+        "bbbbbbbbbb",
+        "shop",
+        ("produce:a.*", "read"),
+        bytes(range(32)),
+        1,
+        2,
+        RateRecord(1.5, 3),
+        RateRecord(10.0, 20),
+        100,
+        4,
+        5,
+        6,
+    )
+    with writing(storage) as batch:
+        batch.put_token(shop)
+        batch.put_token(ADMIN)
+    assert storage.load_tokens() == [ADMIN, shop]
+    with writing(storage) as batch:
+        batch.put_token(msgspec.structs.replace(ADMIN, last_used_at=9))
+        batch.delete_token(shop.id)
+    assert storage.load_tokens() == [msgspec.structs.replace(ADMIN, last_used_at=9)]
+    assert check_storage(storage).problems == []
+
+
+def audit_row(at: int, tie: int = 0) -> tuple[bytes, AuditRecord]:
+    record = AuditRecord(at, "token", "i", "n", "::1", "put_queue", "q", {"fields": ["x"]}, 200, "")
+    return at.to_bytes(8, "big") + tie.to_bytes(10, "big"), record
+
+
+def test_the_audit_is_read_newest_first_and_ends_before_a_time(storage):
+    rows = [audit_row(at, tie) for at in (5, 6, 1 << 41) for tie in range(3)]
+    with writing(storage) as batch:
+        for key, record in rows:
+            batch.put_audit(key, record)
+    newest = list(reversed(rows))
+    assert storage.scan_audit(b"", b"", 100) == newest
+    assert storage.scan_audit(b"", b"", 2) == newest[:2]
+    assert storage.scan_audit(b"", newest[1][0], 3) == newest[2:5]
+    assert storage.scan_audit((6).to_bytes(8, "big"), b"", 100) == newest[:6]
+    assert storage.scan_audit((6).to_bytes(8, "big"), (7).to_bytes(8, "big"), 100) == newest[3:6]
+    with writing(storage) as batch:
+        batch.drop_audit(6)
+    assert storage.scan_audit(b"", b"", 100) == newest[:6]
+    with writing(storage) as batch:
+        batch.put_audit(newest[0][0], msgspec.structs.replace(newest[0][1], status=404))
+    assert storage.scan_audit(b"", b"", 1)[0][1].status == 404, "the same key is the same row"
+    assert check_storage(storage).problems == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"digest": b"short"}, "has a digest of 5 bytes"),
+        ({"scopes": ()}, "has no scope"),
+        ({"scopes": ("read",)}, "none of them has the scope admin"),
+        ({"id": "bbbbbbbbbb"}, "has the digest of another"),
+    ],
+)
+def test_the_check_finds_what_is_wrong_with_tokens(storage, change, said):
+    with writing(storage) as batch:
+        if "id" in change:
+            batch.put_token(ADMIN)
+        batch.put_token(msgspec.structs.replace(ADMIN, **change))
+    assert any(said in problem for problem in check_storage(storage).problems)
+
+
+def test_the_check_finds_a_row_of_the_audit_at_another_time(storage):
+    with writing(storage) as batch:
+        batch.put_audit(audit_row(5)[0], audit_row(6)[1])
+    assert check_storage(storage).problems == ["the audit has a row of 6 at another time"]

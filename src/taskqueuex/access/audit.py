@@ -15,8 +15,9 @@ from taskqueuex.errors import TaskQueueError
 from taskqueuex.model.access import AuditRecord
 from taskqueuex.model.rows import Batch
 
-__all__ = ["REFUSED_MAX", "Auditor", "entry_of"]
+__all__ = ["AUDIT_KEY_BYTES", "REFUSED_MAX", "Auditor", "audit_key", "entry_of"]
 
+AUDIT_KEY_BYTES = 18
 REFUSED_MAX = 10  # rows a minute of what one principal is not allowed
 _MINUTE_MS = 60_000
 _ID_LISTED_MAX = 10
@@ -52,7 +53,7 @@ class Auditor:
 
     def _key(self, now_ms: int) -> bytes:
         self._count += 1
-        return now_ms.to_bytes(8, "big") + self._count.to_bytes(6, "big") + self._nonce
+        return audit_key(now_ms, self._count, self._nonce)
 
     def _admits(self, call: Call, now_ms: int) -> bool:
         if now_ms // _MINUTE_MS != self._minute:
@@ -61,6 +62,11 @@ class Auditor:
         who = (call.principal.kind, call.principal.id)
         self._refused[who] += 1
         return self._refused[who] <= REFUSED_MAX
+
+
+def audit_key(at_ms: int, count: int, nonce: bytes) -> bytes:
+    """The key of a row: they sort by time, and rows of one millisecond as they were made."""
+    return at_ms.to_bytes(8, "big") + count.to_bytes(6, "big") + nonce
 
 
 def _record(call: Call, status: int, code: str, now_ms: int) -> AuditRecord:

@@ -68,8 +68,9 @@ def create(
     if data is None:
         answer = tqx.client.ask("create_token", body=given(body))
     else:
+        asked = _asked(body)
         with _offline(data, make=True) as tokens:
-            answer = msgspec.to_builtins(tokens.create(_asked(body)))
+            answer = msgspec.to_builtins(tokens.create(asked))
     if tqx.is_json:
         tqx.json(answer)
     else:

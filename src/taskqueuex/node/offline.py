@@ -5,8 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from taskqueuex.access import make_token
-from taskqueuex.access.tokens import Tokens
+from taskqueuex.access import Tokens, audit_key, make_token
 from taskqueuex.clock import Clock, SystemClock
 from taskqueuex.commands.access import CreateToken, TokenCreated, TokenList
 from taskqueuex.model.access import AuditRecord, TokenRecord
@@ -69,7 +68,7 @@ class OfflineTokens:
 
     def _write(self, batch: Batch, command: str, target: str, status: int) -> None:
         now_ms = self._clock.now_ms()
-        key = now_ms.to_bytes(8, "big") + os.urandom(10)
+        key = audit_key(now_ms, 0, os.urandom(4))
         what = {"data": str(self._directory.path)}
         batch.put_audit(key, AuditRecord(now_ms, "local", "", "local", "", command, target, what, status, ""))
         self._storage.write(batch)

@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from taskqueuex.access import entry_of
+from taskqueuex.access import AUDIT_KEY_BYTES, entry_of
 from taskqueuex.commands import admin
 from taskqueuex.commands.access import AuditEntry, AuditList, ListAudit
 from taskqueuex.commands.call import Call
@@ -252,6 +252,8 @@ def _list_audit(query: Query, tiers: Tiers) -> AuditList:
     asked = query.call.query
     start = _instant_key(asked.after)
     before = _cursor_in(asked.cursor) or (b"" if asked.before is None else _instant_key(asked.before))
+    if asked.cursor and len(before) != AUDIT_KEY_BYTES:
+        raise Invalid.field("cursor", "is not one that a listing gave")
     entries: list[AuditEntry] = []
     examined = 0
     while examined < EXAMINED_MAX:
