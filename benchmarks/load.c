@@ -139,12 +139,12 @@ struct mode {
     int (*on_reply)(struct connection *connection, const struct reply *reply); /* operations completed */
 };
 
-static struct histogram latency, service; /* since due; since sent */
+static struct histogram latency, service, acks; /* since due; since sent; of acks alone, since sent */
 static struct connection *all;
 static const struct mode *mode;
 static struct sockaddr_in address;
 static int poller, timer;
-static long long operations, errors, empties, issued;
+static long long operations, errors, empties, issued, ack_errors;
 static int64_t started_ns, deadline_ns, finished_ns;
 static int busy_connections;
 static bool one_shot; /* a new connection for every request */
@@ -535,6 +535,10 @@ static void begin(struct connection *connection, int64_t now) {
 static void complete(struct connection *connection, const struct reply *reply, int64_t now) {
     int before = connection->step, done = mode->on_reply(connection, reply);
     operations += done;
+    if (before == 3 && mode->on_reply == on_mixed) {
+        record(&acks, now - connection->sent_ns);
+        ack_errors += !reply->ok;
+    }
     if (done || (connection->step == 0 && before == 0)) {
         record(&latency, now - connection->due_ns);
         record(&service, now - connection->sent_ns);
@@ -594,7 +598,8 @@ static void run(void) {
         int64_t now = now_ns();
         if ((over(now) || all_stopped()) && busy_connections == 0) return;
         if (now > deadline_ns + 10000000000LL) { errors += busy_connections; return; } /* replies never came */
-        if (rate > 0 && !over(now)) arm_timer();
+        /* With every connection busy nothing could begin: a timer that is due already would only spin. */
+        if (rate > 0 && !over(now) && busy_connections < connections) arm_timer();
         int ready = epoll_wait(poller, events, 256, 20);
         for (int index = 0; index < ready; index++) {
             struct connection *connection = events[index].data.ptr;
@@ -644,10 +649,12 @@ static void prepare(void) {
 static void report(void) {
     double elapsed = (double)(finished_ns - started_ns) / 1e9;
     printf("{\"mode\":\"%s\",\"ops\":%lld,\"seconds\":%.4f,\"ops_per_s\":%.1f,\"errors\":%lld,\"empty\":%lld,"
-           "\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f,\"service_p50_us\":%.1f}\n",
+           "\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f,\"service_p50_us\":%.1f,"
+           "\"acks\":%llu,\"ack_errors\":%lld,\"ack_p50_us\":%.1f,\"ack_p99_us\":%.1f}\n",
            mode->name, operations, elapsed, elapsed > 0 ? operations / elapsed : 0, errors, empties,
            percentile_us(&latency, 0.5), percentile_us(&latency, 0.9), percentile_us(&latency, 0.99),
-           (double)latency.max / 1000, percentile_us(&service, 0.5));
+           (double)latency.max / 1000, percentile_us(&service, 0.5),
+           (unsigned long long)acks.total, ack_errors, percentile_us(&acks, 0.5), percentile_us(&acks, 0.99));
 }
 
 int main(int argc, char **argv) {

@@ -1,14 +1,16 @@
-"""What is taken while there is more to do than can be done, and what is sent away.
+"""What is taken while there is more to do than can be done, what waits, and what is sent away.
 
 Overload is told by delay, not by count, as CoDel does (K. Nichols, V. Jacobson, "Controlling queue delay",
 ACM Queue 10(5), 2012; RFC 8289): the longest wait of each turn is looked at, and if the least of them within
 an interval is above the target, the queue stands and does not drain. Then the number of calls that a turn
-takes is bounded, and the bound falls by a factor and rises by steps, as in TCP. Within the bound each kind of
-call has a share, so that what can wait is sent away first; what ends or keeps work that was handed out is
-never sent away.
+takes is bounded; the bound falls by a factor and rises by steps, as in TCP. Within the bound each kind of
+call has a share, so that what can wait is put off first; what ends or keeps work that was handed out never
+is.
 
-Who is sent away is answered late (`pace_s`): a client that repeats at once would otherwise take as much of
-the server as one that is served.
+Calls beyond the bound wait where they cost nothing (`network/room.py`), and the newest is taken first when
+there is room (B. Maurer, "Fail at scale", ACM Queue 13(8), 2015): its caller is the likeliest to be there
+still. Who has waited for `patience_s` is sent away. So a client that repeats at once gets no more of the
+server than one that does not, and a pause of the disk sends nobody away.
 """
 
 from collections.abc import Callable
@@ -37,8 +39,9 @@ _SHARES: Final = (0.2, 0.4, 0.5, 0.75, 1.0)  # of the calls of a turn, by rank
 _LIMIT_MIN: Final = 32  # calls of a turn, however long they take
 _LIMIT_MAX: Final = 100_000  # no bound
 _CALM_INTERVALS: Final = 5  # without need of the bound, after which it is lifted
-_PACE_S: Final = 0.05
-_PACE_MAX_S: Final = 2.0
+_TURNS_MIN: Final = 8  # of an interval: a single pause, as of the disk, is no overload
+_PATIENCE_S: Final = 0.1
+_PATIENCE_MAX_S: Final = 2.0
 _SENT_AWAY_A_SECOND: Final = 4_000  # what answering them may cost: about a twentieth of a core
 
 
@@ -78,11 +81,13 @@ class Overload:
         "_random",
         "_stalled_since_us",
         "_target_us",
+        "_turns",
         "active",
         "admitted",
         "intervals_total",
         "limit",
         "memory_level",
+        "on_room",
         "shed",
         "waiting",
     )
@@ -91,33 +96,38 @@ class Overload:
         self._target_us = config.target_ms * 1_000
         self._interval_us = config.interval_ms * 1_000
         self._random = random
-        self.active = False  # whether anything may have to be sent away: what the fast path asks
+        self.active = False  # whether anything may have to wait: what the fast path asks
         self.limit = float(_LIMIT_MAX)  # calls of a turn
-        self.admitted = 0  # calls taken for the coming turn, where there is a limit
+        self.admitted = 0  # calls taken for the coming turn, while there is a limit
         self.memory_level = 0  # 1: nothing that takes memory is taken; 2: nor is a connection
         self.intervals_total = 0  # in which the server was overloaded
         self.shed = [0] * NEVER  # calls sent away, by rank
-        self.waiting = 0  # those among them that have no answer yet
+        self.waiting = 0  # calls that wait to be taken, or to be sent away
+        self.on_room: Callable[[int], int] | None = None  # takes up to so many that wait; returns how many
         self._stalled_since_us = 0  # the store takes no writes since then; 0: it does
         self._begun_us = 0
-        self._least_us = -1  # of the longest waits of the turns of this interval; -1: there was none
+        self._turns = 0  # of this interval
+        self._least_us = 0  # of the longest waits of these turns
         self._most = 0  # calls of one of these turns
         self._calm = 0  # intervals
 
     # -- what the network asks -----------------------------------------------------------------------
 
-    def admit(self, rank: int) -> None:
-        """Takes a call of a rank below NEVER for the coming turn; raises Overloaded. Asked only while
-        `active`."""
-        if self._is_too_much(rank):
-            self.shed[rank] += 1
-            raise Overloaded("More is asked than can be done now", retry_after_s=self.retry_after_s())
+    def admits(self, rank: int) -> bool:
+        """Takes a call of a rank below NEVER for the coming turn, or does not. Asked only while `active`."""
+        if self.refuses(rank) or self.admitted >= self.limit * _SHARES[rank]:
+            return False
         self.admitted += 1
+        return True
 
-    def _is_too_much(self, rank: int) -> bool:
-        if rank < DEQUEUE and (self.memory_level or self._stalled_since_us):
-            return True
-        return self.admitted >= self.limit * _SHARES[rank]
+    def refuses(self, rank: int) -> bool:
+        """Whether a call is not even to wait: it takes what there is none of."""
+        return rank < DEQUEUE and (self.memory_level > 0 or self._stalled_since_us > 0)
+
+    def sent_away(self, rank: int) -> Overloaded:
+        """What to tell the caller of one that is not taken."""
+        self.shed[rank] += 1
+        return Overloaded("More is asked than can be done now", retry_after_s=self.retry_after_s())
 
     @property
     def sheds_polls(self) -> bool:
@@ -133,36 +143,38 @@ class Overload:
         """What to tell whoever is sent away: 1 to 3 seconds, not the same for all."""
         return 1.0 + 2.0 * self._random()
 
-    def pace_s(self) -> float:
-        """How long the answer to one that is sent away is held back: longer, the more there are."""
-        usual_s = max(_PACE_S, self.waiting / _SENT_AWAY_A_SECOND)
-        return min(_PACE_MAX_S, usual_s * (0.5 + self._random()))
+    def patience_s(self) -> float:
+        """How long a call waits before it is sent away: longer, the more there are."""
+        usual_s = max(_PATIENCE_S, self.waiting / _SENT_AWAY_A_SECOND)
+        return min(_PATIENCE_MAX_S, usual_s * (0.5 + self._random()))
 
     # -- what the writer and the node tell -----------------------------------------------------------
 
     def on_turn(self, now_us: int, longest_us: int) -> None:
         """A turn has applied its calls, of which one has waited for `longest_us` since its head came."""
-        if now_us - self._begun_us >= self._interval_us:
+        if now_us - self._begun_us >= self._interval_us and self._turns >= _TURNS_MIN:
             self._judge(now_us)
-        if self._least_us < 0 or longest_us < self._least_us:
+        if not self._turns or longest_us < self._least_us:
             self._least_us = longest_us
-        if self.admitted > self._most:
-            self._most = self.admitted
+        self._turns += 1
+        taken = self.admitted
+        if taken > self._most:
+            self._most = taken
         self.admitted = 0
+        if self.waiting and self.on_room is not None:
+            # As many as came by themselves will come again; the rest of the coming turn is theirs who wait.
+            self.admitted = self.on_room(max(1, int(self.limit) - taken))
 
     def _judge(self, now_us: int) -> None:
         """An interval is over."""
-        # Turns come one after the other while there is work: a gap means that there was none.
-        if (
-            self._least_us > self._target_us
-            and now_us - self._begun_us < 3 * self._interval_us + self._least_us
-        ):
+        # Turns come one after the other while there is work: a long gap means that there was none.
+        busy = now_us - self._begun_us < 3 * self._interval_us + _TURNS_MIN * self._least_us
+        if busy and self._least_us > self._target_us:
             self._tighten()
         elif self.limit < _LIMIT_MAX:
             self._loosen()
         self._begun_us = now_us
-        self._least_us = -1
-        self._most = 0
+        self._turns = self._most = 0
         self._update()
 
     def _tighten(self) -> None:
@@ -180,7 +192,7 @@ class Overload:
             self.limit = float(_LIMIT_MAX)
 
     def on_idle_second(self, now_us: int) -> None:
-        """Once a second: without turns nobody judges."""
+        """Once a second: without turns nobody judges, nor takes those that wait."""
         if self.limit < _LIMIT_MAX and now_us - self._begun_us > 5 * self._interval_us:
             self.limit = float(_LIMIT_MAX)
             self._update()

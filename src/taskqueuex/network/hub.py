@@ -14,6 +14,7 @@ from taskqueuex.network.config import NetworkConfig
 from taskqueuex.network.metrics import NetworkMetrics
 from taskqueuex.network.reply import Replies
 from taskqueuex.network.request import ReaderOwner, RequestReader
+from taskqueuex.network.room import WaitingRoom
 from taskqueuex.network.routes import Router
 from taskqueuex.network.wheel import Watched, Wheel
 
@@ -101,6 +102,7 @@ class Hub:
         "on_empty",
         "overload",
         "replies",
+        "room",
         "router",
         "wheel",
     )
@@ -118,6 +120,7 @@ class Hub:
         self.guard: Guard = guard or OpenDoor()
         self.overload = overload or Overload(OverloadConfig(), random.random)
         self.config = config
+        self.room = WaitingRoom(self.overload)
         self.router = router
         self.clock = clock
         self.metrics = metrics

@@ -92,6 +92,7 @@ class RequestReader:
         "_parts",
         "_skipped",
         "_wire_bytes",
+        "admitted",
         "authorization",
         "began",
         "body",
@@ -127,6 +128,7 @@ class RequestReader:
         self.target = ""
         self.principal: Any = None
         self.refusal: TaskQueueError | None = None  # why it is not made, though its body is still read
+        self.admitted = False  # the owner's: taken although the server has too much to do
         self.url = self.body = b""
         self.usable = True  # for another request
 
@@ -182,6 +184,10 @@ class RequestReader:
         """Whether the head of the request under way is not complete."""
         return self._in_head
 
+    def waits_for_body(self) -> bool:
+        """Whether a body is to come that is not simply read and dropped if the request is refused."""
+        return self._expects or int(self._content_length or b"0") > _SKIPPED_MAX
+
     def body_size(self) -> int:
         """Bytes of the body so far."""
         return len(self.body if self._parts is None else self._parts)
@@ -196,6 +202,7 @@ class RequestReader:
         self._parts: bytearray | None = None
         self._expects = self._chunked = self.keep_alive_asked = False
         self.refusal = None
+        self.admitted = False
 
     def on_url(self, url: bytes) -> None:
         self.url = self.url + url if self.url else url
@@ -260,7 +267,7 @@ class RequestReader:
         try:
             self.owner.on_head(self)
         except TaskQueueError as refusal:
-            if self._expects or (len(length) > 4 and int(length) > _SKIPPED_MAX):
+            if self.waits_for_body():
                 raise  # told now: the body is not wanted
             self.refusal = refusal
             self._skipped = 0

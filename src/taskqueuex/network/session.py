@@ -18,6 +18,7 @@ Rules:
 """
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import math
@@ -39,6 +40,7 @@ from taskqueuex.network.decode import read_query
 from taskqueuex.network.hub import Hub
 from taskqueuex.network.reply import CONTINUE, error_response
 from taskqueuex.network.request import RequestReader, StreamBroken
+from taskqueuex.network.room import Waiting
 from taskqueuex.network.routes import Route
 
 __all__ = ["Session"]
@@ -91,12 +93,12 @@ class Session(asyncio.Protocol):
         "_last",
         "_paused",
         "_poll",
-        "_postponed",
         "_reader",
         "_submitting",
         "_transport",
         "_unfed",
         "_unread",
+        "_waiting",
         "_write",
         "_write_paused",
         "blocked_by",
@@ -120,7 +122,7 @@ class Session(asyncio.Protocol):
         self._finishing = False  # the last answer is out
         self._paused = False  # reading is
         self._poll: select.poll | None = None  # made when the first task is handed out
-        self._postponed: dict[Call, Overloaded] | None = None  # sent away, and not told yet
+        self._waiting: Waiting | None = None  # a request in the waiting room; the others are behind it
         self._write_paused = False  # the client does not read its answers
         self._unread = 0  # bytes of answers that it had not read when that was looked at last
         self._submitting = False  # the loop in _advance runs
@@ -159,6 +161,9 @@ class Session(asyncio.Protocol):
     def _leave(self) -> None:
         if not self.closed:
             self.closed = True
+            if self._waiting is not None:
+                self._hub.room.leave(self._waiting)
+                self._waiting = None
             self._backlog.clear()
             self._unfed = b""
             self._hub.leave(self, bool(self._calls))
@@ -380,10 +385,18 @@ class Session(asyncio.Protocol):
         route, reader.target = hub.router.resolve(reader.method(), path)
         reader.route = route
         if hub.overload.active and route.rank < NEVER:
-            hub.overload.admit(route.rank)
+            self._consider(reader, route)
         reader.principal = hub.guard.identify(
             self.peer, route.command, reader.authorization, reader.cookie, reader.csrf
         )
+
+    def _consider(self, reader: RequestReader, route: Route) -> None:
+        """The server has too much to do: refuses what is not to wait, or what is too large for it, before
+        its body is read."""
+        overload = self._hub.overload
+        if overload.refuses(route.rank) or (reader.waits_for_body() and not overload.admits(route.rank)):
+            raise overload.sent_away(route.rank)
+        reader.admitted = reader.waits_for_body()
 
     def on_expect(self) -> None:
         """See `ReaderOwner`."""
@@ -403,6 +416,8 @@ class Session(asyncio.Protocol):
             if reader.refusal is not None:
                 raise reader.refusal
             route = reader.route
+            if self._hub.overload.active and self._waits(reader, route, keeps_alive):
+                return
             call = self._call(reader, route)
         except TaskQueueError as error:
             self._refuse(error, close=not keeps_alive, headless=reader.method() == b"HEAD")
@@ -410,9 +425,14 @@ class Session(asyncio.Protocol):
         if not keeps_alive:
             self._last = call
         self._calls.append(call)
-        if self._postponed is not None and route.rank == NEVER:
-            self._answer_postponed()
-        if not self._backlog and not self._write_paused and len(self._calls) <= self._hub.config.pipeline_max:
+        if self._waiting is not None:
+            self._come_behind(route)
+        if (
+            not self._backlog
+            and not self._write_paused
+            and self._waiting is None
+            and len(self._calls) <= self._hub.config.pipeline_max
+        ):
             self._submit(route, call)
         else:
             if self._backlog is _NO_CALLS:
@@ -420,7 +440,58 @@ class Session(asyncio.Protocol):
             self._backlog.append((route, call))
             self._pause()
 
-    def _call(self, reader: RequestReader, route: Route) -> Call:
+    def _waits(self, reader: RequestReader, route: Route, keeps_alive: bool) -> bool:
+        """Whether the request goes to the waiting room, for there is no time for it yet."""
+        hub = self._hub
+        if route.rank == NEVER or reader.admitted or self._waiting is not None or self._backlog:
+            return False  # behind another it waits for that one
+        if hub.overload.admits(route.rank):
+            return False
+        place = Call(_UNROUTED, "", None, None, self, reader.received_us)
+        if not keeps_alive:
+            self._last = place
+        self._calls.append(place)
+        self._waiting = Waiting(self, route, place, reader)
+        patience_s = hub.overload.patience_s()
+        if reader.timeout:
+            with contextlib.suppress(TaskQueueError):  # which is told when it is read
+                patience_s = min(patience_s, headers.read_timeout_ms(reader.timeout) / 2_000)
+        hub.room.enter(self._waiting, patience_s)
+        return True
+
+    def _come_behind(self, route: Route) -> None:
+        """Something comes behind a request that waits: what must not wait ends that one's waiting."""
+        if route.rank == NEVER and self._waiting is not None:
+            self._hub.room.leave(self._waiting)
+            self.send_away(self._waiting)
+
+    def take_waiting(self, waiting: Waiting) -> None:
+        """See `room.Host`."""
+        self._waiting = None
+        if self.closed:
+            return
+        try:
+            call = self._call(waiting, waiting.route)
+        except TaskQueueError as error:
+            self.on_reply(waiting.place, error.status, error, None)
+        else:
+            self._calls[self._calls.index(waiting.place)] = call
+            if self._last is waiting.place:
+                self._last = call
+            self._submit(waiting.route, call)
+        if self._backlog and not self._submitting:
+            self._submit_backlog()
+
+    def send_away(self, waiting: Waiting) -> None:
+        """See `room.Host`."""
+        self._waiting = None
+        if not self.closed:
+            error = self._hub.overload.sent_away(waiting.route.rank)
+            self.on_reply(waiting.place, error.status, error, None)
+            if self._backlog and not self._submitting:
+                self._submit_backlog()
+
+    def _call(self, reader: RequestReader | Waiting, route: Route) -> Call:
         """The call that the request makes; raises TaskQueueError."""
         raw = reader.body
         content_type = reader.content_type
@@ -442,7 +513,7 @@ class Session(asyncio.Protocol):
             call.deadline_us = reader.received_us + headers.read_timeout_ms(reader.timeout) * 1_000
         return call
 
-    def _take_key(self, reader: RequestReader, route: Route, call: Call) -> None:
+    def _take_key(self, reader: RequestReader | Waiting, route: Route, call: Call) -> None:
         key = headers.read_idempotency_key(reader.key)
         if route.refuses_key or getattr(call.body, "dequeue", None) is not None:
             raise Invalid.field("Idempotency-Key", "is refused here: a repeat must not get the same leases")
@@ -480,8 +551,6 @@ class Session(asyncio.Protocol):
             return False
         if call.answer is not None:  # a writer that fails may answer what it has answered already
             return False
-        if status == 503 and type(body) is Overloaded and self._postpones(call, body):
-            return True
         if body.__class__ in _LEASES and body.tasks and self._peer_has_gone():
             self._leave()
             return False
@@ -504,33 +573,6 @@ class Session(asyncio.Protocol):
         if calls or connection or self._continue_owed:
             self._advance(call)
         return True
-
-    def _postpones(self, call: Call, error: Overloaded) -> bool:
-        """Whether the answer to a call that was sent away is held back, for its client not to repeat it
-        at once; answers come in order, so what must not wait behind it calls for it."""
-        overload = self._hub.overload
-        if self._postponed is None:
-            self._postponed = {}
-        elif call in self._postponed or self._hub.draining:
-            return False
-        self._postponed[call] = error
-        overload.waiting += 1
-        asyncio.get_running_loop().call_later(overload.pace_s(), self._answer_postponed, call)
-        if len(self._calls) > self._hub.config.pipeline_max:
-            self._pause()
-        return True
-
-    def _answer_postponed(self, call: Call | None = None) -> None:
-        """Answers a call that was sent away, or all of them."""
-        postponed = self._postponed or {}
-        for each in [call] if call is not None else list(postponed):
-            error = postponed.get(each)
-            if error is None:
-                continue
-            if each.answer is None:
-                self.on_reply(each, error.status, error, None)
-            del postponed[each]
-            self._hub.overload.waiting -= 1
 
     def _peer_has_gone(self) -> bool:
         """Whether the client has closed, although that was not read yet: its last request and its end
@@ -573,7 +615,7 @@ class Session(asyncio.Protocol):
         if call is self._last:
             self._finish()
             return
-        if self._backlog and not self._submitting and not self._write_paused:
+        if self._backlog and not self._submitting:
             self._submit_backlog()
         if not calls:
             if self._continue_owed:
@@ -585,6 +627,8 @@ class Session(asyncio.Protocol):
 
     def _submit_backlog(self) -> None:
         # An answer may come while submitting, and brings us here again: the flag makes that a loop.
+        if self._write_paused or self._waiting is not None:
+            return
         self._submitting = True
         calls, backlog, limit = self._calls, self._backlog, self._hub.config.pipeline_max
         # Refused requests count too; the oldest call must go on even if all others are such.
