@@ -1,0 +1,336 @@
+"""More than can be done: who is taken, who waits, who is sent away, and who never is."""
+
+import pytest
+from wires import request_bytes
+
+from taskqueuex.access.overload import (
+    BATCH,
+    DEQUEUE,
+    ENQUEUE,
+    LISTING,
+    NEVER,
+    RANKS,
+    Overload,
+    OverloadConfig,
+    rank_of,
+)
+from taskqueuex.commands import COMMANDS
+
+ENQUEUE_PATH = "/v1/queues/q/tasks"
+ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+LIMIT_MAX = Overload(OverloadConfig(), lambda: 0.5).limit
+
+
+class Turns:
+    """A clock and the turns of a writer."""
+
+    def __init__(self) -> None:
+        self.overload = Overload(OverloadConfig(), lambda: 0.5)
+        self.now_us = 1_000_000
+
+    def run(self, count: int, longest_us: int, *, taken: int = 100, length_us: int = 10_000) -> None:
+        for _ in range(count):
+            self.now_us += length_us
+            self.overload.admitted = taken
+            self.overload.on_turn(self.now_us, longest_us)
+
+
+@pytest.fixture
+def turns():
+    return Turns()
+
+
+# -- when it is overloaded ------------------------------------------------------------------------
+
+
+def test_waits_below_the_target_are_no_overload(turns):
+    turns.run(1_000, 4_999)
+    assert not turns.overload.active
+    assert turns.overload.intervals_total == 0
+
+
+def test_waits_above_the_target_for_an_interval_are(turns):
+    turns.run(30, 8_000)
+    assert turns.overload.active
+    assert 32 <= turns.overload.limit < 100
+
+
+def test_one_short_wait_within_each_interval_says_that_the_queue_drains(turns):
+    for _ in range(100):
+        turns.run(7, 50_000)
+        turns.run(1, 1_000)
+    assert not turns.overload.active
+
+
+def test_a_single_pause_is_no_overload(turns):
+    turns.run(100, 1_000)
+    turns.run(1, 900_000, length_us=1_000_000)
+    turns.run(100, 1_000)
+    assert turns.overload.intervals_total == 0
+
+
+def test_rare_turns_of_long_calls_are_no_overload(turns):
+    turns.run(100, 8_000, length_us=500_000)
+    assert turns.overload.intervals_total == 0
+
+
+def test_the_bound_falls_while_it_lasts_and_never_to_nothing(turns):
+    turns.run(1_000, 100_000)
+    assert turns.overload.limit == 32
+
+
+def test_the_bound_is_lifted_within_a_second_after_it_has_ended(turns):
+    turns.run(1_000, 100_000)
+    turns.run(100, 500, taken=5)
+    assert not turns.overload.active
+    assert turns.overload.limit == LIMIT_MAX
+
+
+def test_without_turns_it_is_lifted_as_well(turns):
+    turns.run(1_000, 100_000)
+    turns.overload.on_idle_second(turns.now_us + 1_000_000)
+    assert not turns.overload.active
+
+
+def test_the_bound_settles_where_waits_are_at_the_target(turns):
+    """A turn takes 20 us a call here: 250 calls are 5 ms."""
+    turns.run(100, 40_000, taken=2_000)
+    for _ in range(2_000):
+        taken = int(min(2_000, turns.overload.limit))
+        turns.run(1, 20 * taken, taken=taken, length_us=20 * taken + 500)
+    assert 125 <= turns.overload.limit <= 500
+
+
+# -- who is taken ----------------------------------------------------------------------------------
+
+
+def test_every_command_has_its_rank():
+    ranks = {name: rank_of(command) for name, command in COMMANDS.items()}
+    for name in ("ack", "fail", "release", "heartbeat", "settle", "healthz", "readyz", "stats", "metrics"):
+        assert ranks[name] == NEVER, name
+    assert all(ranks[name] == NEVER for name, each in COMMANDS.items() if each.scope in ("admin", "public"))
+    assert {name for name, rank in ranks.items() if rank == DEQUEUE} == {"dequeue", "dequeue_queue"}
+    assert {name for name, rank in ranks.items() if rank == ENQUEUE} == {"enqueue"}
+    assert {name for name, rank in ranks.items() if rank == BATCH} == {"enqueue_batch", "create_workflow"}
+    assert {"list_tasks", "get_task", "bulk"} <= {name for name, rank in ranks.items() if rank == LISTING}
+
+
+def test_what_can_wait_is_put_off_first(turns):
+    overload = turns.overload
+    overload.limit = 100
+    first_refused = []
+    for rank in range(NEVER):
+        overload.admitted = 0
+        while overload.admits(rank):
+            pass
+        first_refused.append(overload.admitted)
+    assert first_refused == sorted(set(first_refused)), "each rank is taken for longer than the one before"
+    assert first_refused[-1] == 100
+    assert len(RANKS) == NEVER
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_with_memory_nearly_full_only_what_frees_it_is_taken(turns, level):
+    turns.overload.set_memory(level)
+    assert [turns.overload.refuses(rank) for rank in range(NEVER)] == [True] * DEQUEUE + [False]
+    assert turns.overload.takes_connections is (level < 2)
+    turns.overload.set_memory(0)
+    assert not turns.overload.active
+
+
+def test_a_store_that_takes_no_writes_takes_no_tasks(turns):
+    turns.overload.on_stall(turns.now_us)
+    assert turns.overload.refuses(ENQUEUE)
+    turns.overload.on_written()
+    assert not turns.overload.active
+
+
+def test_the_more_wait_the_longer_they_do(turns):
+    turns.overload.waiting = 100
+    assert turns.overload.patience_s() == pytest.approx(0.1)
+    turns.overload.waiting = 4_000
+    assert turns.overload.patience_s() == pytest.approx(1.0)
+    turns.overload.waiting = 100_000
+    assert turns.overload.patience_s() == 2.0
+
+
+# -- over real sockets ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(running):
+    """A server that takes no more in this turn, and whose turns do not come by themselves."""
+
+    def fill() -> None:
+        overload = running.server._hub.overload
+        overload.limit, overload.active, overload.admitted = 1.0, True, 1
+
+    running.app.on_loop(fill)
+    return running
+
+
+def turn(running):
+    """What the end of a turn does: lets in one that waits."""
+
+    def run() -> None:
+        overload = running.server._hub.overload
+        overload.admitted = 1
+        assert overload.on_room is not None
+        overload.on_room(1)
+
+    running.app.on_loop(run)
+
+
+def waiting(running):
+    return running.app.on_loop(lambda: running.server._hub.overload.waiting)
+
+
+def patient(running):
+    """Nobody is sent away by time."""
+    running.app.on_loop(lambda: setattr(running.server._hub.overload, "waiting", 0))
+    running.server._hub.overload._random = lambda: 1e6
+
+
+def test_who_is_not_taken_is_sent_away_in_a_while(full):
+    wire = full.connect()
+    reply = wire.request("POST", ENQUEUE_PATH, {"payload": 1})
+    assert (reply.status, reply.json["code"], reply.json["outcome"]) == (503, "overloaded", "not_applied")
+    assert 1 <= int(reply.headers["retry-after"]) <= 3
+    assert full.app.calls.empty()
+    assert full.server._hub.overload.shed[ENQUEUE] == 1
+    assert waiting(full) == 0
+    assert wire.request("GET", "/healthz").status == 200, "the connection goes on"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ("POST", f"/v1/tasks/{ID}/ack", {"lease": "x"}),
+        ("POST", f"/v1/tasks/{ID}/fail", {"lease": "x", "error": {"type": "E", "message": "m"}}),
+        ("POST", f"/v1/tasks/{ID}/heartbeat", {"lease": "x"}),
+        ("POST", f"/v1/tasks/{ID}/release", {"lease": "x"}),
+        ("POST", "/v1/settle", {"ack": [], "dequeue": {"queues": ["q"]}}),
+        ("POST", "/v1/queues/q/pause", None),
+        ("GET", "/healthz", None),
+        ("GET", "/readyz", None),
+        ("GET", "/metrics", None),
+    ],
+)
+def test_what_ends_or_keeps_work_is_always_taken(full, request_):
+    assert full.connect().request(*request_).status == 200
+
+
+def test_there_is_room_in_a_later_turn(full):
+    patient(full)
+    wire = full.connect()
+    wire.send(request_bytes("POST", ENQUEUE_PATH, {"payload": "late"}, Idempotency_Key="k"))
+    full.wait_for(lambda: waiting(full) == 1)
+    turn(full)
+    call = full.app.next_call()
+    assert (bytes(call.body.payload), call.key, call.target) == (b'"late"', "k", "q")
+    assert wire.receive().status == 200
+    assert waiting(full) == 0
+
+
+def test_the_newest_of_the_highest_rank_is_first(full):
+    patient(full)
+    wires = [full.connect() for _ in range(5)]
+    sent = [
+        ("GET", "/v1/queues", None),
+        ("POST", ENQUEUE_PATH, {"name": "older"}),
+        ("POST", "/v1/queues/q/tasks/batch", {"tasks": [{}]}),
+        ("POST", ENQUEUE_PATH, {"name": "newer"}),
+        ("POST", "/v1/queues/q/dequeue", {}),
+    ]
+    for number, (wire, each) in enumerate(zip(wires, sent, strict=True)):
+        wire.send(request_bytes(*each))
+        full.wait_for(lambda: waiting(full) == number + 1)  # noqa: B023
+    order = []
+    for _ in sent:
+        turn(full)
+        call = full.app.next_call()
+        order.append(getattr(call.body, "name", "") or call.command.name)
+    assert order == ["dequeue_queue", "newer", "older", "enqueue_batch", "list_queues"]
+
+
+def test_requests_of_one_connection_keep_their_order(full):
+    patient(full)
+    wire = full.connect()
+    wire.send(b"".join(request_bytes("POST", ENQUEUE_PATH, {"priority": number}) for number in range(3)))
+    full.wait_for(lambda: waiting(full) == 1)
+    turn(full)
+    assert [full.app.next_call().body.priority for _ in range(3)] == [0, 1, 2]
+    assert [wire.receive().status for _ in range(3)] == [200] * 3
+
+
+def test_an_ack_behind_a_request_that_waits_ends_its_waiting(full):
+    patient(full)
+    wire = full.connect()
+    wire.send(request_bytes("POST", ENQUEUE_PATH, {}))
+    full.wait_for(lambda: waiting(full) == 1)
+    wire.send(request_bytes("POST", f"/v1/tasks/{ID}/ack", {"lease": "x"}))
+    assert wire.receive().status == 503
+    assert wire.receive().status == 200
+    assert full.app.next_call().command.name == "ack"
+
+
+def test_a_large_body_is_refused_before_it_is_read(full):
+    wire = full.connect()
+    head = f"POST {ENQUEUE_PATH} HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n".encode()
+    wire.send(head)
+    reply = wire.receive()
+    assert (reply.status, reply.headers["connection"]) == (503, "close")
+    assert wire.is_closed()
+
+
+def test_leave_for_a_body_is_refused_before_it_is_sent(full):
+    wire = full.connect()
+    wire.send(request_bytes("POST", ENQUEUE_PATH, Expect="100-continue", Content_Length="2"))
+    assert wire.receive().status == 503
+
+
+def test_who_has_gone_is_not_taken(full):
+    patient(full)
+    wire = full.connect()
+    wire.send(request_bytes("POST", ENQUEUE_PATH, {}))
+    full.wait_for(lambda: waiting(full) == 1)
+    wire.close()
+    full.wait_for(lambda: waiting(full) == 0)
+    turn(full)
+    assert full.app.calls.empty()
+
+
+def test_a_body_that_is_wrong_is_told_when_its_turn_comes(full):
+    patient(full)
+    wire = full.connect()
+    wire.send(request_bytes("POST", ENQUEUE_PATH, {"prioritty": 1}))
+    full.wait_for(lambda: waiting(full) == 1)
+    turn(full)
+    assert wire.receive().json["code"] == "invalid"
+    assert wire.request("GET", "/healthz").status == 200
+
+
+def test_a_caller_with_little_time_is_sent_away_within_it(full):
+    patient(full)
+    wire = full.connect()
+    reply = wire.request("POST", ENQUEUE_PATH, {}, Request_Timeout_Ms="100")
+    assert reply.status == 503
+
+
+def test_a_connection_that_closes_behind_its_request_closes_behind_it(full):
+    patient(full)
+    wire = full.connect()
+    wire.send(request_bytes("POST", ENQUEUE_PATH, {}, Connection="close"))
+    full.wait_for(lambda: waiting(full) == 1)
+    turn(full)
+    assert wire.receive().headers["connection"] == "close"
+    assert wire.is_closed()
+
+
+def test_no_connection_is_taken_without_memory(running):
+    busy = running.connect()
+    assert busy.request("GET", "/healthz").status == 200
+    running.app.on_loop(lambda: running.server._hub.overload.set_memory(2))
+    assert running.connect().receive().status == 503
+    assert busy.request("POST", f"/v1/tasks/{ID}/ack", {"lease": "x"}).status == 200
+    assert busy.request("POST", ENQUEUE_PATH, {}).status == 503
