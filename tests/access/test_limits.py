@@ -69,6 +69,8 @@ def test_the_log_has_each_attempt_up_to_the_limit_and_the_rest_in_sum(caplog):
         (("2001:db8::1", "2001:db8::ffff:1"), RateLimited),
         (("2001:db8:0:1::1", "2001:db8:0:2::1"), Unauthenticated),
         (("fe80::1%eth0", "fe80::2%eth0"), RateLimited),
+        (("::ffff:192.0.2.1", "::ffff:192.0.2.2"), Unauthenticated),
+        (("::ffff:192.0.2.1", "192.0.2.1"), RateLimited),
     ],
 )
 def test_an_address_is_one_of_ipv4_or_a_site_of_ipv6(addresses, kind):

@@ -70,6 +70,15 @@ def test_a_bulk_leaves_other_queues_as_they_are(filled, admin, as_holder):
     assert (counts["ready"], counts["dead"], counts["cancelled"]) == (3, 1, 0)
 
 
+def test_a_queue_is_emptied_and_forgotten_by_who_may_operate_it(admin, as_holder):
+    admin.good("POST", "/v1/queues/a.1/tasks/batch", {"tasks": [{}] * 5})
+    holder = as_holder("operate:a.*")
+    assert holder.good("POST", "/v1/queues/a.1/purge")["changed"] == 5
+    admin.good("POST", "/v1/queues/a.1/tasks", {})
+    assert holder.good("DELETE", "/v1/queues/a.1?force=true")["matched"] == 6
+    assert admin.call("GET", "/v1/queues/a.1").status == 404
+
+
 def test_the_items_of_a_settle_are_refused_each_in_its_place(admin, as_holder):
     for queue in ("a", "b"):
         admin.good("POST", f"/v1/queues/{queue}/tasks", {})

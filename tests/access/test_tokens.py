@@ -265,3 +265,34 @@ def test_an_idempotency_key_is_of_one_caller(as_holder):
     first = one.call("POST", "/v1/queues/q/tasks", {}, Idempotency_Key="k")
     assert one.call("POST", "/v1/queues/q/tasks", {}, Idempotency_Key="k").body == first.body
     assert two.call("POST", "/v1/queues/q/tasks", {}, Idempotency_Key="k").json["id"] != first.json["id"]
+
+
+def test_the_row_of_a_token_is_written_at_most_once_a_minute():
+    tokens = Tokens()
+    record, token = make_token(CreateToken(name="t", scopes=["read"]), 1, lambda count: bytes(range(count)))
+    tokens.add(record, 0)
+    assert tokens.used(100_000) == []
+    written = []
+    for second in range(100, 230):
+        tokens.find(token.encode()).was_used = True
+        written += [(second, each.last_used_at) for each in tokens.used(second * 1_000)]
+    assert written == [(100, 100_000), (160, 160_000), (220, 220_000)]
+    assert tokens.used(290_000) == [record] and record.last_used_at == 229_000
+    assert tokens.used(400_000) == []
+
+
+def test_a_token_that_is_revoked_while_it_is_used_does_not_come_back(start, connect):
+    """Nothing writes its row behind the deletion."""
+    server = start()
+    admin = connect(url=server.url)
+    admin.token = token_of(admin, "admin")["token"]
+    gone = []
+    for _ in range(30):
+        made = token_of(admin, "read")
+        holder = connect(made["token"], server.url)
+        holder.good("GET", "/v1/queues")
+        admin.good("DELETE", f"/v1/tokens/{made['id']}")
+        gone.append(made["id"])
+    server.end(signal.SIGKILL)
+    left = connect(admin.token, start().url).good("GET", "/v1/tokens")["tokens"]
+    assert len(left) == 1 and left[0]["id"] not in gone

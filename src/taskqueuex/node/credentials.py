@@ -77,10 +77,12 @@ class Credentials:
 
     async def _delete(self, call: Call) -> tuple[int, Any]:
         async with self._changing:
+            self._writer()
             self._access.tokens.check_removal(call.target, self._state.clock.now_ms())
+            # First of all here: else its row could be written once more, behind the deletion, to say that it
+            # was used. Should the batch fail, tokens are loaded anew from what is stored.
+            self._access.revoke(call.target)
             await self._committed(call, 200, call.target, lambda batch: batch.delete_token(call.target))
-            if call.target in self._access.tokens:  # the store may have been opened anew meanwhile
-                self._access.revoke(call.target)
         return 200, DeletedReply(True)
 
     async def _committed(self, call: Call, status: int, target: str, put: Callable[[Batch], None]) -> None:
