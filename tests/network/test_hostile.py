@@ -173,13 +173,22 @@ def test_a_connection_between_requests_holds_no_parser(running):
     for _ in range(3):
         assert wire.request("GET", "/healthz").status == 200
     session = running.app.next_call().sink
+    reader = session._reader
+    running.tick(3)
     assert session._reader is None
+    other = running.connect()
+    assert other.request("GET", "/healthz").status == 200
+    [running.app.next_call() for _ in range(2)]
+    assert running.app.next_call().sink._reader is reader, "the next one that needs a parser gets it"
+    assert wire.request("GET", "/healthz").status == 200
 
 
 def test_a_parser_that_was_used_for_one_client_shows_another_nothing_of_it(running):
     first, second = running.connect(), running.connect()
     first.request("POST", ENQUEUE, {"payload": "first"}, Idempotency_Key="k", Authorization="Bearer a")
-    running.app.next_call()
+    reader = running.app.next_call().sink._reader
+    running.tick(3)
     second.request("POST", ENQUEUE, {})
     call = running.app.next_call()
+    assert call.sink._reader is reader
     assert (call.key, call.raw, bytes(call.body.payload)) == ("", b"", b"null")

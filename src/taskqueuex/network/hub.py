@@ -3,6 +3,7 @@
 import heapq
 import random
 from collections.abc import Callable
+from math import ceil
 from typing import Final, Protocol, cast
 
 from taskqueuex.access.overload import Overload, OverloadConfig
@@ -32,6 +33,10 @@ class Connection(Sink, Watched, Protocol):
 
     def idle_since(self) -> int | None:
         """The tick since which nothing is under way; None while something is."""
+        ...
+
+    def rest(self) -> None:
+        """A second has passed: gives its reader back if it was quiet."""
         ...
 
     def on_drain(self) -> None:
@@ -98,9 +103,13 @@ class Hub:
         "config",
         "draining",
         "guard",
+        "head_ticks",
+        "idle_ticks",
+        "lent",
         "metrics",
         "on_empty",
         "overload",
+        "read_ticks",
         "replies",
         "room",
         "router",
@@ -131,6 +140,11 @@ class Hub:
         self._on_disconnect = on_disconnect
         self._by_address: dict[str, int] = {}
         self._readers: list[RequestReader] = []  # between two requests, of any connection
+        self.lent: dict[Connection, None] = {}  # those that have one
+        # In ticks, as sessions compare them.
+        self.idle_ticks = ceil(config.idle_timeout_s)
+        self.head_ticks = ceil(min(config.head_timeout_s, config.request_timeout_s))
+        self.read_ticks = ceil(config.read_timeout_s)
         self._victims: dict[str, list[Connection]] = {}  # idle ones, the longest last; "" for all addresses
         self._searches = 0  # for victims, in this second
 
@@ -145,6 +159,8 @@ class Hub:
         self._searches = 0
         self.replies.refresh()
         self.wheel.advance()
+        for session in list(self.lent):
+            session.rest()
 
     # -- room for connections ------------------------------------------------------------------------
 
@@ -221,6 +237,7 @@ class Hub:
 
     def take_reader(self, owner: ReaderOwner) -> RequestReader:
         """A reader that is between two requests."""
+        self.lent[cast(Connection, owner)] = None
         if self._readers:
             reader = self._readers.pop()
             reader.owner = owner
@@ -228,7 +245,10 @@ class Hub:
         return RequestReader(self.config, self.clock, owner)
 
     def give_back(self, reader: RequestReader) -> None:
-        """Takes a reader that is between two requests again."""
-        reader.rest()
-        if len(self._readers) < READERS_KEPT:
+        """Takes a reader again, if it is fit for another request."""
+        self.lent.pop(cast(Connection, reader.owner), None)
+        if reader.usable and not reader.in_request and len(self._readers) < READERS_KEPT:
+            reader.rest()
             self._readers.append(reader)
+        else:
+            reader.close()

@@ -149,13 +149,13 @@ class Session(asyncio.Protocol):
             self._transport.close()
             return
         self.closed = False
-        hub.wheel.place(self, hub.wheel.tick + math.ceil(hub.config.idle_timeout_s))
+        hub.wheel.place(self, hub.wheel.tick + hub.idle_ticks)
         hub.guard.greet(self.peer)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._leave()
         if self._reader is not None:
-            self._reader.close()
+            self._hub.give_back(self._reader)
             self._reader = None
 
     def _leave(self) -> None:
@@ -187,7 +187,7 @@ class Session(asyncio.Protocol):
         self._unread = self._count_unread()
         self._pause()
         hub = self._hub
-        hub.wheel.hasten(self, hub.wheel.tick + math.ceil(hub.config.read_timeout_s))
+        hub.wheel.hasten(self, hub.wheel.tick + hub.read_ticks)
 
     def resume_writing(self) -> None:
         self._write_paused = False
@@ -229,7 +229,6 @@ class Session(asyncio.Protocol):
 
     def on_due(self, tick: int) -> int:
         """See `Watched`: closes a connection that takes too long, and says when to look again."""
-        config = self._hub.config
         reader = self._reader
         if self._write_paused or (self._finishing and self._transport.get_write_buffer_size()):
             return self._look_at_unread(tick)
@@ -238,8 +237,8 @@ class Session(asyncio.Protocol):
         if reader is not None and reader.in_request and not self._paused:
             return self._look_at_request(reader, tick)
         if self._calls:
-            return tick + 1 + math.ceil(config.idle_timeout_s)
-        due = self._active_tick + math.ceil(config.idle_timeout_s)
+            return tick + self._hub.idle_ticks
+        due = self._active_tick + self._hub.idle_ticks
         if due > tick:
             return due
         self._transport.close()
@@ -253,9 +252,8 @@ class Session(asyncio.Protocol):
 
     def _look_at_unread(self, tick: int) -> int:
         """A client must read its answers, if slowly."""
-        config = self._hub.config
+        config, read_s = self._hub.config, self._hub.read_ticks
         before, self._unread = self._unread, self._count_unread()
-        read_s = math.ceil(config.read_timeout_s)
         if before and before - self._unread < min(before, config.body_bytes_per_s_min * read_s):
             self._hub.metrics.deadlines_total += 1
             self._transport.abort()
@@ -291,7 +289,7 @@ class Session(asyncio.Protocol):
 
     def idle_since(self) -> int | None:
         """See `Connection`."""
-        if self._calls or self._finishing or self._write_paused or self._reader is not None:
+        if self._calls or self._finishing or self._write_paused or self._in_request():
             return None
         return self._active_tick
 
@@ -359,12 +357,14 @@ class Session(asyncio.Protocol):
         if reader.in_request:
             if not reader.began:
                 reader.began = hub.wheel.tick
-                config = hub.config
-                soon_s = math.ceil(min(config.head_timeout_s, config.request_timeout_s))
-                hub.wheel.hasten(self, reader.began + soon_s)
-        elif reader.usable and self._last is None:
+                hub.wheel.hasten(self, reader.began + hub.head_ticks)
+
+    def rest(self) -> None:
+        """See `Connection`: a parser is kept over the requests of a busy connection, and by no other."""
+        reader = self._reader
+        if reader is not None and not reader.in_request and self._active_tick + 1 < self._hub.wheel.tick:
             self._reader = None
-            hub.give_back(reader)
+            self._hub.give_back(reader)
 
     def _on_bug(self, what: str) -> None:
         _log.exception(what)
