@@ -1,9 +1,12 @@
 """How long keys are kept, and how many."""
 
+from hashlib import blake2b
+
 import msgspec
 
 from taskqueuex.commands import COMMANDS
 from taskqueuex.commands.call import Call
+from taskqueuex.commands.principal import Principal
 from taskqueuex.storage import memory_storage
 from taskqueuex.writer import IdempotencyKeys
 from taskqueuex.writer.idempotency import KEPT_MS
@@ -86,3 +89,12 @@ def test_a_key_can_be_found_while_its_batch_grows_is_under_way_and_is_written():
     storage.write(batch)
     keys.on_written()
     assert keys.find(key_hash, made).body == b"1"
+
+
+def test_a_key_of_a_caller_without_credentials_is_kept_where_it_always_was():
+    made = Call(COMMANDS["enqueue"], "q", None, None, None, 0)
+    made.key = "k"
+    assert IdempotencyKeys.hash_of(made) == blake2b(b"enqueue\0q\0k", digest_size=16).digest()
+    anyones = IdempotencyKeys.hash_of(made)
+    made.principal = Principal("i", "n", "token", ["admin"])
+    assert IdempotencyKeys.hash_of(made) != anyones
