@@ -354,10 +354,9 @@ class Session(asyncio.Protocol):
         except Exception:
             self._on_bug("a request could not be read")
             return
-        if reader.in_request:
-            if not reader.began:
-                reader.began = hub.wheel.tick
-                hub.wheel.hasten(self, reader.began + hub.head_ticks)
+        if reader.in_request and not reader.began:
+            reader.began = hub.wheel.tick
+            hub.wheel.hasten(self, reader.began + hub.head_ticks)
 
     def rest(self) -> None:
         """See `Connection`: a parser is kept over the requests of a busy connection, and by no other."""
