@@ -56,3 +56,15 @@ def test_errors_are_problems(described):
     for response in described["components"]["responses"].values():
         schema = response["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+@pytest.mark.parametrize("row", COMMANDS.values(), ids=lambda row: row.name)
+def test_what_needs_credentials_says_which_and_what_without(described, row):
+    operation = described["paths"][row.path][row.method.lower()]
+    statuses = set(operation["responses"])
+    if row.scope == "public":
+        assert operation["security"] == [] and "403" not in statuses
+    else:
+        assert operation["security"] == [{"bearer": []}, {"session": []}, {}]
+        assert statuses >= {"401", "403", "429"}
+    assert set(described["components"]["securitySchemes"]) == {"bearer", "session"}
