@@ -1,12 +1,15 @@
 """Limits: of bad credentials by address, of requests and of tasks by token."""
 
 import logging
+import os
 
 import pytest
 from access_wire import token_of
 
 from taskqueuex.access.attempts import ATTEMPTS_MAX, Attempts
-from taskqueuex.access.limits import Bucket
+from taskqueuex.access.limits import DAY_MS, Bucket, Quota
+from taskqueuex.access.tokens import make_token
+from taskqueuex.commands.access import CreateToken
 from taskqueuex.errors import RateLimited, Unauthenticated
 from taskqueuex.model.access import RateRecord
 
@@ -151,6 +154,19 @@ def test_a_quota_is_of_a_day_of_utc(server, admin, as_holder):
     holder.good("POST", "/v1/queues/q/tasks", {})
     too_many = holder.call("POST", "/v1/queues/q/tasks/batch", {"tasks": [{}] * 4})
     assert too_many.status == 422, "no day would have room for it"
+
+
+def test_a_quota_goes_on_from_the_row_of_its_token():
+    day = 20_000
+    record, _ = make_token(CreateToken(name="t", scopes=["produce"], tasks_per_day=5), 1, os.urandom)
+    record.day, record.tasks_today = day, 3
+    quota = Quota(record)
+    with pytest.raises(RateLimited) as refused:
+        quota.take(3, day * DAY_MS + 1_000)
+    assert refused.value.retry_after_s == 86_399
+    quota.take(2, day * DAY_MS)
+    quota.take(5, (day + 1) * DAY_MS)
+    assert (record.day, record.tasks_today) == (day + 1, 5)
 
 
 def test_limits_hold_for_admin_and_in_a_web_session(connect):

@@ -243,6 +243,8 @@ def test_a_unix_socket_needs_no_credentials_and_may_everything(tmp_path, start, 
     path = tmp_path / "tqx.sock"
     server = start("--listen", f"unix:{path}")
     assert path.stat().st_mode & 0o777 == 0o600
+    assert connect(url=f"unix:{path}").good("GET", "/v1/session")["principal"]["kind"] == "local"
+    assert connect(url=server.url).good("GET", "/v1/session")["principal"]["kind"] == "anyone"
     made = connect(url=server.url).good("POST", "/v1/tokens", {"name": "root", "scopes": ["admin"]})
     assert connect(url=server.url).call("GET", "/v1/tokens").status == 401, "loopback needs them too"
     local = connect(url=f"unix:{path}")

@@ -1,8 +1,17 @@
 """Web sessions: a cookie for a token, and changes only with the CSRF token."""
 
+import os
 import re
 
 import pytest
+
+from taskqueuex.access import Access, Visitor, make_token
+from taskqueuex.access.sessions import SESSIONS_OF_TOKEN_MAX
+from taskqueuex.clock import SystemClock
+from taskqueuex.commands import COMMANDS
+from taskqueuex.commands.access import CreateToken
+from taskqueuex.commands.principal import Peer
+from taskqueuex.errors import Unauthenticated
 
 HOUR_S = 3_600
 
@@ -123,3 +132,19 @@ def test_a_bad_token_does_not_sign_in(admin, connect):
     reply = connect().call("POST", "/v1/session", {"token": "tqx_abcdefghij_x"})
     assert (reply.status, reply.code) == (401, "unauthenticated")
     assert "set-cookie" not in reply.headers
+
+
+def test_a_token_has_a_bounded_number_of_sessions_and_ends_none_of_others():
+    access = Access(SystemClock(), os.urandom)
+    record, other = make_token(CreateToken(name="t", scopes=["admin"]), 1, os.urandom)
+    mine, token = make_token(CreateToken(name="t", scopes=["admin"]), 1, os.urandom)
+    access.add(record)
+    access.add(mine)
+    visitor, row = Visitor(Peer("192.0.2.1")), COMMANDS["get_session"]
+    first = access.sign_in(visitor, other)[1].partition(";")[0].encode()
+    cookies = [access.sign_in(visitor, token)[1].partition(";")[0].encode() for _ in range(150)]
+    assert len(access.sessions) == SESSIONS_OF_TOKEN_MAX + 1
+    assert access.identify(visitor.peer, row, b"", first, b"").id == record.id
+    assert access.identify(visitor.peer, row, b"", cookies[-1], b"").id == mine.id
+    with pytest.raises(Unauthenticated):
+        access.identify(visitor.peer, row, b"", cookies[0], b"")

@@ -101,7 +101,7 @@ class Access:
         if command is _SIGN_IN:
             return Visitor(peer)
         if not self._needed:
-            return ANYONE
+            return LOCAL if peer.unix else ANYONE
         if command.scope == "public":
             return NOBODY
         if authorization:

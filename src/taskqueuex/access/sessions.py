@@ -18,6 +18,7 @@ COOKIE_NAME = "tqx_session"
 IDLE_MS = 3_600_000
 LIFETIME_MS = 12 * 3_600_000
 SESSIONS_MAX = 10_000
+SESSIONS_OF_TOKEN_MAX = 100  # so that no token's holder ends the sessions of others
 _ASSIGNMENT = f"{COOKIE_NAME}=".encode()
 
 
@@ -64,6 +65,9 @@ class Sessions:
 
     def begin(self, token: TokenPrincipal, now_ms: int) -> tuple[Session, str]:
         """A new session, and the value of its cookie."""
+        own = [each for each in self._by_digest.values() if each.token is token]
+        if len(own) >= SESSIONS_OF_TOKEN_MAX:
+            self.end(own[0])
         value, csrf_token = self._secret(), self._secret()
         digest = sha256(value.encode()).digest()
         session = self._by_digest[digest] = Session(token, digest, csrf_token, now_ms)

@@ -20,6 +20,7 @@ __all__ = ["Credentials"]
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
+_NOT_STORED = ("Cache-Control", "no-store")  # by whatever is between: the answer has a secret
 _NO_COOKIE = "tqx_session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
 
 
@@ -70,7 +71,7 @@ class Credentials:
             self._access.tokens.check_new(record)
             await self._committed(call, 201, record.id, lambda batch: batch.put_token(record))
             self._access.add(record)
-        return 201, created_reply(record, token)
+        return 201, Headed(created_reply(record, token), (_NOT_STORED,))
 
     def _delete_token(self, call: Call) -> None:
         self._spawn(self._answer(call, self._delete(call)))
@@ -109,7 +110,7 @@ class Credentials:
         if not isinstance(call.principal, Visitor):
             raise Unauthenticated("These credentials are not known")
         view, cookie = self._access.sign_in(call.principal, call.body.token)
-        return Headed(view, (("Set-Cookie", cookie), ("Cache-Control", "no-store")))
+        return Headed(view, (("Set-Cookie", cookie), _NOT_STORED))
 
     def _get_session(self, call: Call) -> SessionView:
         return self._access.view(call.principal)
