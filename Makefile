@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.stamp
 
 KILLS ?= 5000
+FUZZ_SECONDS ?= 3600
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint types contract check bench demo design-map torture clean
+.PHONY: help setup serve test lint types contract check bench demo design-map torture fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +55,9 @@ design-map: setup ## measure what docs/design-map.md quotes
 
 torture: setup ## kill a server thousands of times and check what its clients saw; KILLS=200 ARGS="--seed 7"
 	$(BIN)/python -m tests.torture --kills $(KILLS) $(ARGS)
+
+fuzz: setup ## give sessions and parsers what nobody would send, for an hour; FUZZ_SECONDS=300
+	TQX_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz -s --timeout 0 $(ARGS)
 
 clean: ## remove the environment and everything that was generated
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
