@@ -31,26 +31,27 @@ def problem(status: int, code: str, *headers: str, outcome: str = "not_applied")
 
 
 class RealServer:
-    """`tqx serve` on a free port; started again, it has the same."""
+    """`tqx serve` on a free port; started again, it has the same. `options`: of TLS, which it then speaks."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *options: str) -> None:
         self.port = 0
         self._data = data
+        self._options = options
         self._process: subprocess.Popen[str] | None = None
         self._log: threading.Thread | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._options else 'http'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         command = [sys.executable, "-m", "taskqueuex.cli", "serve", "--data", str(self._data)]
-        command += ["--listen", f"127.0.0.1:{self.port}"]
+        command += ["--listen", f"{'tls:' if self._options else ''}127.0.0.1:{self.port}", *self._options]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TQX_")}
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
         assert process.stderr is not None
         for line in iter(process.stderr.readline, ""):
-            found = re.search(r"http://127.0.0.1:([0-9]+)", line)
+            found = re.search(r"https?://127.0.0.1:([0-9]+)", line)
             if found:
                 self.port = int(found.group(1))
                 break

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import uvloop
 from tests.client.secure import Certificates
-from tests.client.servers import CLOSE, ENQUEUED, ScriptedServer, answer, problem
+from tests.client.servers import CLOSE, ENQUEUED, RealServer, ScriptedServer, answer, problem
 from tests.client.shells import connecting
 
 from taskqueuex.client import TLS, AsyncClient, Client, RetryPolicy
@@ -40,17 +40,45 @@ def shown():
         each.close()
 
 
-def test_a_task_goes_its_way_on_one_connection(connect, front, server, queue):
+@pytest.fixture(scope="module")
+def real(certificates, tmp_path_factory):
+    """A server with TLS of its own, and one that asks for certificates: both by `wants_certificate`."""
+    files = ["--tls-certificate", certificates.certificate, "--tls-key", certificates.key]
+    wanting = [*files, "--tls-client-ca", certificates.ca]
+    directory = tmp_path_factory.mktemp("real")
+    servers = {
+        each: RealServer(directory / str(each), *(wanting if each else files)) for each in (False, True)
+    }
+    for server in servers.values():
+        server.start()
+    yield servers
+    for server in servers.values():
+        server.stop()
+
+
+@pytest.fixture(params=["front", "real"])
+def reached(request, front, real, server):
+    """The URL of a server over TLS: behind something that takes TLS off, or by itself."""
+    return front(server.port).url if request.param == "front" else real[False].url
+
+
+def test_connections_are_kept_and_speak_of_http_1_1(connect, front, server, queue):
     secured = front(server.port)
     client = connect(secured.url)
-    id = client.enqueue(queue, payload={"any": "json"}).id
-    (task,) = client.dequeue(queues=[queue], wait_ms=5_000).tasks
-    assert client.ack(task.id, lease=task.lease).state == "completed" and task.id == id
+    for _ in range(5):
+        client.enqueue(queue)
     assert secured.alpn == ["http/1.1"]
 
 
-def test_large_bodies_go_both_ways(connect, front, server, queue):
-    client = connect(front(server.port).url)
+def test_a_task_goes_its_way(connect, reached, queue):
+    client = connect(reached)
+    id = client.enqueue(queue, payload={"any": "json"}).id
+    (task,) = client.dequeue(queues=[queue], wait_ms=5_000).tasks
+    assert client.ack(task.id, lease=task.lease).state == "completed" and task.id == id
+
+
+def test_large_bodies_go_both_ways(connect, reached, queue):
+    client = connect(reached)
     payloads = [str(each) * 500_000 for each in range(8)]
     client.enqueue_batch(queue, tasks=[{"payload": each} for each in payloads])
     tasks = client.dequeue(queues=[queue], max=8, wait_ms=5_000).tasks
@@ -58,15 +86,12 @@ def test_large_bodies_go_both_ways(connect, front, server, queue):
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def test_requests_are_pipelined_over_tls(run, front, server, queue, certificates):
-    secured = front(server.port)
-
+def test_requests_are_pipelined_over_tls(run, reached, queue, certificates):
     async def enqueue_many():
-        async with AsyncClient(secured.url, pool_size=1, tls=certificates.trust) as client:
+        async with AsyncClient(reached, pool_size=1, tls=certificates.trust) as client:
             return await asyncio.gather(*(client.enqueue(queue, payload=each) for each in range(200)))
 
     assert len({each.id for each in run(enqueue_many())}) == 200
-    assert len(secured.alpn) == 1
 
 
 # Whom to trust
@@ -159,6 +184,16 @@ def test_a_client_shows_its_certificate(connect, front, server, queue, certifica
     assert ((("organizationalUnitName", "desk"),)) in certificate["subject"]
 
 
+def test_a_server_that_asks_for_certificates(connect, real, queue, certificates):
+    url = real[True].url
+    client = connect(url, tls=certificates.of_client("desk", organization_unit_name="tqx:admin"))
+    assert client.enqueue(queue).state == "ready"
+    with pytest.raises(ConnectionFailed) as error:
+        connect(url, retry=ONCE).enqueue(queue)
+    assert url in error.value.detail
+    assert len(client.list_tasks(queue=queue).tasks) == 1
+
+
 # Ports that speak something else
 
 
@@ -172,6 +207,11 @@ def test_http_to_a_port_that_complains_in_tls_says_so(connect, scripted):
     server = scripted((b"\x15\x03\x03\x00\x02\x02\x46", CLOSE))
     with pytest.raises(ProtocolError, match="speaks TLS: is it https://"):
         connect(server.url, retry=FAST).enqueue("q")
+
+
+def test_http_to_the_tls_port_of_a_server_fails(connect, real):
+    with pytest.raises((ConnectionFailed, ProtocolError), match=r"127\.0\.0\.1"):
+        connect(real[False].url.replace("https", "http"), retry=ONCE).enqueue("q")
 
 
 def test_http_to_a_tls_port_fails(connect, shown, certificates):
