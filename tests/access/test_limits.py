@@ -5,6 +5,8 @@ import os
 
 import pytest
 from access_wire import token_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from taskqueuex.access.attempts import ATTEMPTS_MAX, Attempts
 from taskqueuex.access.limits import DAY_MS, Bucket, Quota
@@ -108,6 +110,26 @@ def test_a_batch_over_the_burst_passes_when_the_bucket_is_full_and_is_paid_back(
     assert bucket.take(20, 0) == 0.0
     assert bucket.take(1, 0) == pytest.approx(1.6)
     assert bucket.take(1, 1_600_000) == 0.0
+
+
+@given(
+    per_second=st.floats(0.01, 1_000),
+    burst=st.integers(1, 50),
+    asked=st.lists(st.tuples(st.integers(0, 2_000_000), st.integers(1, 80)), min_size=1, max_size=40),
+)
+def test_a_bucket_never_gives_more_than_its_rate_and_one_call_over_its_burst(per_second, burst, asked):
+    bucket, now_us, given_out = Bucket(RateRecord(per_second, burst), 0), 0, 0
+    for later_us, count in asked:
+        now_us += later_us
+        wait_s = bucket.take(count, now_us)
+        if not wait_s:
+            given_out += count
+        else:
+            assert bucket.take(count, now_us + int(wait_s * 999_000)) > 0, "not before the time told"
+            now_us += int(wait_s * 1_000_000) + 1
+            assert bucket.take(count, now_us) == 0.0, "but then"
+            given_out += count
+        assert given_out <= burst + per_second * now_us / 1_000_000 + max(0, count - burst) + 1e-3
 
 
 def test_requests_over_the_rate_are_429_and_those_that_end_work_never_are(admin, as_holder):

@@ -1,5 +1,6 @@
 """Scopes and patterns, client certificates."""
 
+import os
 from fnmatch import fnmatchcase
 
 import pytest
@@ -92,3 +93,17 @@ def test_a_certificate_counts_where_credentials_are_needed_and_a_header_counts_b
     access.greet(stranger)
     with pytest.raises(Unauthenticated):
         access.identify(stranger, row, b"", b"", b"")
+
+
+HEADERS = st.one_of(
+    st.just(b""), st.binary(max_size=60), st.binary(max_size=60).map(lambda tail: b"Bearer " + tail)
+)
+COOKIES = st.one_of(st.just(b""), st.binary(max_size=60).map(lambda tail: b"a=b; tqx_session=" + tail))
+
+
+@given(authorization=HEADERS, cookie=COOKIES, csrf=st.binary(max_size=60))
+def test_whatever_a_head_holds_is_refused_in_order(authorization, cookie, csrf):
+    access = Access(SystemClock(), os.urandom, required=True)
+    row = COMMANDS["pause_queue"]
+    with pytest.raises(Unauthenticated):
+        access.identify(Peer("192.0.2.1"), row, authorization, cookie, csrf)

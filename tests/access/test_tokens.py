@@ -117,6 +117,26 @@ def test_a_poll_that_waits_gets_no_task_once_its_token_is_revoked(admin, new_tok
     assert admin.good("GET", "/v1/queues/q")["counts"]["ready"] == 1
 
 
+def test_a_poll_that_waits_gets_no_task_once_its_token_has_expired(server, admin, new_token, connect):
+    made = new_token("consume", expires_in_ms=10_000)
+    holder, marker = connect(made["token"]), new_token("read")
+    holder.send("POST", "/v1/queues/q/dequeue", {"wait_ms": 60_000})
+    while not admin.good("GET", "/v1/stats")["waiters"]:
+        pass
+    server.clock.advance(11)
+    now_ms = server.clock.now_ms()
+    connect(marker["token"]).good("GET", "/v1/queues")
+    while not any(
+        (each["last_used_at"] or 0) >= now_ms
+        for each in admin.good("GET", "/v1/tokens")["tokens"]
+        if each["id"] == marker["id"]
+    ):
+        pass  # until the second's look at all tokens
+    admin.good("POST", "/v1/queues/q/tasks", {})
+    assert holder.receive().status == 401
+    assert admin.good("GET", "/v1/queues/q")["counts"]["ready"] == 1
+
+
 def test_a_token_expires(server, new_token, connect):
     holder = connect(new_token("read", expires_in_ms=60_000)["token"])
     assert holder.call("GET", "/v1/queues").status == 200

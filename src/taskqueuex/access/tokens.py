@@ -140,9 +140,14 @@ class Tokens:
         return [token_view(each.record) for each in tokens]
 
     def used(self, now_ms: int) -> list[TokenRecord]:
-        """Notes who was here since the last call, a second or so ago; returns rows to write."""
+        """Notes who was here since the last call, a second or so ago; returns rows to write.
+
+        Holders of tokens that have expired may do nothing any more: polls of theirs that wait are refused.
+        """
         due = []
         for token in self._by_id.values():
+            if token.is_expired(now_ms):
+                token.end()
             if token.was_used:
                 token.was_used = False
                 token.record.last_used_at = now_ms

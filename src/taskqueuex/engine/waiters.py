@@ -134,9 +134,11 @@ class Waiters:
     def _serve_one(self, core: Core, waiter: Waiter, released: list[Released]) -> bool:
         assert waiter.taking is not None
         principal = waiter.call.principal
-        if principal.restricted and not principal.has("consume"):  # it was revoked meanwhile
+        if principal.restricted and not principal.has("consume"):  # its token is no good any more
             self._finish(waiter)
-            released.append((waiter.call, 401, Unauthenticated("The token was revoked"), LEVEL_MEMORY))
+            released.append(
+                (waiter.call, 401, Unauthenticated("The token was revoked, or has expired"), LEVEL_MEMORY)
+            )
             return True
         asked = waiter.taking
         taking = Taking(asked.names, asked.weights, asked.want, asked.lease_ms, asked.worker)
