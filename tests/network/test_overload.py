@@ -1,5 +1,7 @@
 """More than can be done: who is taken, who waits, who is sent away, and who never is."""
 
+import socket
+
 import pytest
 from wires import request_bytes
 
@@ -31,8 +33,7 @@ class Turns:
     def run(self, count: int, longest_us: int, *, taken: int = 100, length_us: int = 10_000) -> None:
         for _ in range(count):
             self.now_us += length_us
-            self.overload.admitted = taken
-            self.overload.on_turn(self.now_us, longest_us)
+            self.overload.on_turn(self.now_us, longest_us, taken)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_waits_above_the_target_for_an_interval_are(turns):
 
 def test_one_short_wait_within_each_interval_says_that_the_queue_drains(turns):
     for _ in range(100):
-        turns.run(7, 50_000)
+        turns.run(9, 50_000)
         turns.run(1, 1_000)
     assert not turns.overload.active
 
@@ -70,7 +71,7 @@ def test_a_single_pause_is_no_overload(turns):
 
 
 def test_rare_turns_of_long_calls_are_no_overload(turns):
-    turns.run(100, 8_000, length_us=500_000)
+    turns.run(100, 8_000, taken=1, length_us=500_000)
     assert turns.overload.intervals_total == 0
 
 
@@ -334,3 +335,88 @@ def test_no_connection_is_taken_without_memory(running):
     assert running.connect().receive().status == 503
     assert busy.request("POST", f"/v1/tasks/{ID}/ack", {"lease": "x"}).status == 200
     assert busy.request("POST", ENQUEUE_PATH, {}).status == 503
+
+
+# -- work that takes long ------------------------------------------------------------------------------
+
+
+def large(number, size=200_000):
+    return request_bytes("POST", ENQUEUE_PATH, {"name": f"n{number}", "payload": "x" * size})
+
+
+def test_what_comes_in_large_pieces_is_read_turn_by_turn_and_whole(serve, monkeypatch):
+    monkeypatch.setattr("taskqueuex.network.hub.READ_US_A_TURN", 1)
+    running = serve()
+    wires = [running.connect() for _ in range(5)]
+    for wire in wires:
+        wire.send(large(0) + large(1))
+    for wire in wires:
+        assert [wire.receive().status for _ in range(2)] == [200, 200]
+    calls = [running.app.next_call() for _ in range(10)]
+    assert {len(bytes(call.body.payload)) for call in calls} == {200_002}
+    by_sink: dict[int, list[str]] = {}
+    for call in calls:
+        by_sink.setdefault(id(call.sink), []).append(call.body.name)
+    assert list(by_sink.values()) == [["n0", "n1"]] * 5, "the requests of a connection keep their order"
+
+
+def test_a_small_request_does_not_wait_for_large_ones(serve, monkeypatch):
+    monkeypatch.setattr("taskqueuex.network.hub.READ_US_A_TURN", -1)  # there is never time
+    running = serve()
+    for _ in range(3):
+        running.connect().send(large(0))
+    assert running.connect().request("GET", "/healthz").status == 200
+    assert running.app.next_call().command.name == "healthz"
+    assert running.app.calls.empty()
+    monkeypatch.setattr("taskqueuex.network.hub.READ_US_A_TURN", 2_000)
+    assert [running.app.next_call().command.name for _ in range(3)] == ["enqueue"] * 3
+
+
+def test_a_client_that_sends_no_more_has_all_read_that_came(serve, monkeypatch):
+    monkeypatch.setattr("taskqueuex.network.hub.READ_US_A_TURN", 1)
+    running = serve()
+    wire = running.connect()
+    wire.send(large(0) + large(1))
+    wire.socket.shutdown(socket.SHUT_WR)
+    assert [wire.receive().status for _ in range(2)] == [200, 200]
+    assert wire.is_closed()
+
+
+def test_large_bodies_count_for_more(running):
+    running.connect().send(large(0))
+    assert running.app.next_call().units == 25
+    running.connect().send(request_bytes("POST", ENQUEUE_PATH, {}))
+    assert running.app.next_call().units == 1
+
+
+def test_a_connection_has_few_calls_under_way_while_all_want_to_be_served(running):
+    running.app.holds = True
+    wire = running.connect()
+
+    def press() -> None:
+        overload = running.server._hub.overload
+        overload.limit, overload.active = 100.0, True
+
+    running.app.on_loop(press)
+    wire.send(request_bytes("POST", ENQUEUE_PATH, {}) * 20)
+    calls = [running.app.next_call() for _ in range(4)]
+    running.app.on_loop(lambda: None)
+    assert running.app.calls.empty()
+    for call in calls:
+        assert running.app.reply(call)
+        calls.append(running.app.next_call()) if len(calls) < 20 else None
+    assert [wire.receive().status for _ in range(20)] == [200] * 20
+
+
+def test_what_is_read_behind_broken_streams_is_bounded(serve, monkeypatch):
+    monkeypatch.setattr("taskqueuex.network.session.DROPPED_A_SECOND", 1 << 20)
+    running = serve()
+    wire = running.connect()
+    with pytest.raises(ConnectionError):  # noqa: PT012  # which of the sends it is, the kernel says
+        wire.send(b"POST /v1/queues/q/tasks HTTP/1.1\r\nHost: t\r\nContent-Length: 17000000\r\n\r\n")
+        for _ in range(170):
+            wire.send(b"x" * 100_000)
+        running.wait_for(lambda: running.metrics.connections == 0)
+        wire.send(b"x")
+        wire.send(b"x")
+    running.wait_for(lambda: running.metrics.connections == 0)

@@ -459,3 +459,17 @@ def test_a_cascade_does_not_rest_before_its_end(length, monkeypatch):
         await harness.writer.stop()
 
     asyncio.run(run())
+
+
+def test_a_turn_takes_fewer_calls_where_they_are_large():
+    async def run():
+        harness = Harness()
+        before = harness.metrics.turns
+        calls = [harness.submit(Session(), "enqueue", "q", {"payload": n}) for n in range(20)]
+        for call, _ in calls:
+            call.units = 500
+        await asyncio.gather(*(answered for _, answered in calls))
+        assert harness.metrics.turns - before >= 10
+        await harness.writer.stop()
+
+    asyncio.run(run())

@@ -31,15 +31,17 @@ __all__ = [
     "Overload",
     "OverloadConfig",
     "rank_of",
+    "units_of",
 ]
 
 LISTING, POLL, BATCH, ENQUEUE, DEQUEUE, NEVER = range(6)  # in the order in which they are sent away
 RANKS: Final = ("listing", "poll", "batch", "enqueue", "dequeue")
 _SHARES: Final = (0.2, 0.4, 0.5, 0.75, 1.0)  # of the calls of a turn, by rank
-_LIMIT_MIN: Final = 32  # calls of a turn, however long they take
-_LIMIT_MAX: Final = 100_000  # no bound
+_LIMIT_MIN: Final = 32  # units of a turn, however long they take
+_LIMIT_MAX: Final = 1_000_000  # no bound
+_UNIT_BYTES: Final = 8_192  # of a body, that count as a call of their own
 _CALM_INTERVALS: Final = 5  # without need of the bound, after which it is lifted
-_TURNS_MIN: Final = 8  # of an interval: a single pause, as of the disk, is no overload
+_TURNS_MIN: Final = 4  # of an interval: a single pause, as of the disk, is no overload
 _PATIENCE_S: Final = 0.1
 _PATIENCE_MAX_S: Final = 2.0
 _SENT_AWAY_A_SECOND: Final = 4_000  # what answering them may cost: about a twentieth of a core
@@ -54,6 +56,11 @@ class OverloadConfig:
     memory_max_mb: int | None = None  # of the process; None: what the control group or the machine has
     memory_shed_percent: float = 95.0  # of it: nothing that takes memory is taken
     memory_stop_percent: float = 98.0  # of it: no connection is
+
+
+def units_of(body_bytes: int) -> int:
+    """What a call counts, beside calls whose bodies are small."""
+    return 1 + body_bytes // _UNIT_BYTES
 
 
 def rank_of(command: Command) -> int:
@@ -97,8 +104,8 @@ class Overload:
         self._interval_us = config.interval_ms * 1_000
         self._random = random
         self.active = False  # whether anything may have to wait: what the fast path asks
-        self.limit = float(_LIMIT_MAX)  # calls of a turn
-        self.admitted = 0  # calls taken for the coming turn, while there is a limit
+        self.limit = float(_LIMIT_MAX)  # units of a turn
+        self.admitted = 0  # units taken for the coming turn, while there is a limit
         self.memory_level = 0  # 1: nothing that takes memory is taken; 2: nor is a connection
         self.intervals_total = 0  # in which the server was overloaded
         self.shed = [0] * NEVER  # calls sent away, by rank
@@ -108,16 +115,16 @@ class Overload:
         self._begun_us = 0
         self._turns = 0  # of this interval
         self._least_us = 0  # of the longest waits of these turns
-        self._most = 0  # calls of one of these turns
+        self._most = 0  # units of one of these turns
         self._calm = 0  # intervals
 
     # -- what the network asks -----------------------------------------------------------------------
 
-    def admits(self, rank: int) -> bool:
+    def admits(self, rank: int, units: int = 1) -> bool:
         """Takes a call of a rank below NEVER for the coming turn, or does not. Asked only while `active`."""
         if self.refuses(rank) or self.admitted >= self.limit * _SHARES[rank]:
             return False
-        self.admitted += 1
+        self.admitted += units
         return True
 
     def refuses(self, rank: int) -> bool:
@@ -150,17 +157,17 @@ class Overload:
 
     # -- what the writer and the node tell -----------------------------------------------------------
 
-    def on_turn(self, now_us: int, longest_us: int) -> None:
-        """A turn has applied its calls, of which one has waited for `longest_us` since its head came."""
+    def on_turn(self, now_us: int, longest_us: int, units: int) -> None:
+        """A turn has applied calls of so many units, one of which has waited for `longest_us` since its
+        head came."""
         if now_us - self._begun_us >= self._interval_us and self._turns >= _TURNS_MIN:
             self._judge(now_us)
         if not self._turns or longest_us < self._least_us:
             self._least_us = longest_us
         self._turns += 1
-        taken = self.admitted
-        if taken > self._most:
-            self._most = taken
-        self.admitted = 0
+        if units > self._most:
+            self._most = units
+        taken, self.admitted = self.admitted, 0
         if self.waiting and self.on_room is not None:
             # As many as came by themselves will come again; the rest of the coming turn is theirs who wait.
             self.admitted = self.on_room(max(1, int(self.limit) - taken))
@@ -181,8 +188,7 @@ class Overload:
         self.intervals_total += 1
         self._calm = 0
         factor = min(0.9, max(0.5, self._target_us / self._least_us))
-        # At first nothing was counted; what a turn can do in the target's time is found from above.
-        self.limit = max(_LIMIT_MIN, min(self.limit, self._most or 1_000) * factor)
+        self.limit = max(_LIMIT_MIN, min(self.limit, self._most) * factor)
 
     def _loosen(self) -> None:
         needed = self._most >= self.limit * 0.5

@@ -53,6 +53,7 @@ class Call:
         "settled",
         "sink",
         "target",
+        "units",
     )
 
     def __init__(
@@ -77,6 +78,7 @@ class Call:
         self.raw = raw  # the body's bytes, kept only where `key` is set (they are hashed)
         self.deadline_us = deadline_us  # monotonic; its caller has gone after it. 0: none
         self.principal: Principal = ANYONE  # in whose name it is made
+        self.units = 1  # what it counts in a turn, more where its body is large
         self.peer = ""  # the address that it came from, for the audit
         self.audit_key = b""  # the audit's: of the row that says it was begun
         self.settled: Any = None  # the engine's: what the items of a settle answered, while its dequeue waits

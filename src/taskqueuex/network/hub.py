@@ -1,7 +1,9 @@
 """What the sessions of one server share, and nothing more: they know no server and no writer."""
 
+import asyncio
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 from math import ceil
 from typing import Final, Protocol, cast
@@ -23,6 +25,9 @@ __all__ = ["Connection", "Guard", "Hub", "OpenDoor"]
 
 READERS_KEPT: Final = 256
 VICTIMS: Final = 1_000  # found in one search
+FAIR_PIPELINE: Final = 4
+READ_US_A_TURN: Final = 2_000  # on what comes in large pieces; others' small requests do not wait longer
+DROPPED_A_SECOND: Final = 32 << 20
 SEARCHES_A_SECOND: Final = 5  # one looks at all connections
 
 
@@ -33,6 +38,10 @@ class Connection(Sink, Watched, Protocol):
 
     def idle_since(self) -> int | None:
         """The tick since which nothing is under way; None while something is."""
+        ...
+
+    def read_on(self) -> None:
+        """Read more of what has come."""
         ...
 
     def rest(self) -> None:
@@ -96,12 +105,16 @@ class Hub:
     __slots__ = (
         "_by_address",
         "_on_disconnect",
+        "_put_off",
+        "_read_us",
         "_readers",
+        "_reading_at",
         "_searches",
         "_victims",
         "clock",
         "config",
         "draining",
+        "dropped_bytes",
         "guard",
         "head_ticks",
         "idle_ticks",
@@ -136,10 +149,14 @@ class Hub:
         self.replies = Replies()
         self.wheel = Wheel()
         self.draining = False  # sessions close as soon as they have answered what is under way
+        self.dropped_bytes = 0  # in this second: read of clients whose stream broke, for them to see why
         self.on_empty: Callable[[], None] | None = None  # called when the last session has closed
         self._on_disconnect = on_disconnect
         self._by_address: dict[str, int] = {}
         self._readers: list[RequestReader] = []  # between two requests, of any connection
+        self._put_off: deque[Connection] = deque()
+        self._reading_at = 0.0  # the turn of the loop, by its time
+        self._read_us = 0  # spent in it on reading much
         self.lent: dict[Connection, None] = {}  # those that have one
         # In ticks, as sessions compare them.
         self.idle_ticks = ceil(config.idle_timeout_s)
@@ -156,11 +173,43 @@ class Hub:
     def on_tick(self) -> None:
         """A second has passed."""
         self._victims.clear()
-        self._searches = 0
+        self._searches = self.dropped_bytes = 0
         self.replies.refresh()
         self.wheel.advance()
         for session in list(self.lent):
             session.rest()
+
+    @property
+    def pipeline_max(self) -> int:
+        """Calls of one connection under way at once: few, while all want to be served."""
+        return FAIR_PIPELINE if self.overload.active else self.config.pipeline_max
+
+    # -- work that takes long ----------------------------------------------------------------------
+
+    def has_time(self) -> bool:
+        """Whether this turn of the loop has time for reading much."""
+        at = asyncio.get_running_loop().time()
+        if at != self._reading_at:
+            self._reading_at, self._read_us = at, 0
+        return self._read_us < READ_US_A_TURN
+
+    def spent(self, took_us: int) -> None:
+        """Reading much has taken so long."""
+        self._read_us += took_us
+
+    def put_off(self, session: Connection) -> None:
+        """A session goes on reading in a later turn of the loop, after those that were put off before."""
+        if not self._put_off:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        self._put_off.append(session)
+
+    def _go_on(self) -> None:
+        waiting = len(self._put_off)
+        while waiting and self.has_time():
+            waiting -= 1
+            self._put_off.popleft().read_on()
+        if self._put_off:
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     # -- room for connections ------------------------------------------------------------------------
 

@@ -186,7 +186,11 @@ class RequestReader:
 
     def waits_for_body(self) -> bool:
         """Whether a body is to come that is not simply read and dropped if the request is refused."""
-        return self._expects or int(self._content_length or b"0") > _SKIPPED_MAX
+        return self._expects or self.announced() > _SKIPPED_MAX
+
+    def announced(self) -> int:
+        """The bytes of the body, as far as the head tells."""
+        return int(self._content_length or b"0")
 
     def body_size(self) -> int:
         """Bytes of the body so far."""

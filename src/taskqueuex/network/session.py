@@ -29,7 +29,7 @@ from collections import deque
 from types import MappingProxyType
 from typing import Any, Final, cast
 
-from taskqueuex.access.overload import NEVER
+from taskqueuex.access.overload import NEVER, units_of
 from taskqueuex.commands.call import Call, Headed
 from taskqueuex.commands.consume import DequeueReply, SettleReply
 from taskqueuex.commands.principal import Peer
@@ -37,7 +37,7 @@ from taskqueuex.commands.table import Command
 from taskqueuex.errors import Invalid, Overloaded, RequestTimeout, TaskQueueError
 from taskqueuex.network import headers
 from taskqueuex.network.decode import read_query
-from taskqueuex.network.hub import Hub
+from taskqueuex.network.hub import DROPPED_A_SECOND, Hub
 from taskqueuex.network.reply import CONTINUE, error_response
 from taskqueuex.network.request import RequestReader, StreamBroken
 from taskqueuex.network.room import Waiting
@@ -93,6 +93,7 @@ class Session(asyncio.Protocol):
         "_last",
         "_paused",
         "_poll",
+        "_queued",
         "_reader",
         "_submitting",
         "_transport",
@@ -121,6 +122,7 @@ class Session(asyncio.Protocol):
         self._ended = False  # the client sends no more
         self._finishing = False  # the last answer is out
         self._paused = False  # reading is
+        self._queued = False  # to read what has come
         self._poll: select.poll | None = None  # made when the first task is handed out
         self._waiting: Waiting | None = None  # a request in the waiting room; the others are behind it
         self._write_paused = False  # the client does not read its answers
@@ -203,17 +205,26 @@ class Session(asyncio.Protocol):
     def _resume(self) -> None:
         if not self._paused or self._write_paused or self._backlog or self.closed:
             return
-        self._paused = False
         if self._unfed:
-            # Not now: an answer brings us here, and the next slice may be answered at once, and so on.
-            asyncio.get_running_loop().call_soon(self._feed_rest)
+            self._queue_up()
         else:
+            self._paused = False
             self._transport.resume_reading()
 
-    def _feed_rest(self) -> None:
-        data, self._unfed = self._unfed, b""
-        if self.closed:
+    def _queue_up(self) -> None:
+        """Reads what has come in a later turn of the loop: an answer may bring us here, and the next slice
+        may be answered at once, and so on."""
+        if not self._queued:
+            self._queued = True
+            self._hub.put_off(self)
+
+    def read_on(self) -> None:
+        """See `Connection`."""
+        self._queued = False
+        if self._write_paused or self._backlog or self.closed:
             return
+        self._paused = False
+        data, self._unfed = self._unfed, b""
         self._feed(data)
         if self._unfed:
             return
@@ -321,6 +332,7 @@ class Session(asyncio.Protocol):
         hub.metrics.bytes_in += len(data)
         self._active_tick = hub.wheel.tick
         if self._deaf or self.closed:
+            self._drop(len(data))
             return
         if self._unfed:
             self._unfed += data  # reading is paused: this had come already
@@ -329,13 +341,28 @@ class Session(asyncio.Protocol):
         else:
             self._feed(data)
 
+    def _drop(self, size: int) -> None:
+        """Reads on behind a broken stream, for the client to see its answer and no reset; but what all
+        such clients send is not worth much."""
+        self._hub.dropped_bytes += size
+        if self._hub.dropped_bytes > DROPPED_A_SECOND:
+            self._transport.abort()
+
     def _feed(self, data: bytes) -> None:
-        """Reads slice by slice, until calls have to be answered first."""
+        """Reads slice by slice, until calls have to be answered first, or others want their turn."""
+        hub = self._hub
         for start in range(0, len(data), _SLICE):
             if self._paused:
                 self._unfed = data[start:]
                 return
+            if not hub.has_time():
+                self._unfed = data[start:]
+                self._pause()
+                self._queue_up()
+                return
+            begun_us = hub.clock.monotonic_us()
             self._read(data[start : start + _SLICE])
+            hub.spent(hub.clock.monotonic_us() - begun_us)
             if self._deaf or self.closed:
                 return
 
@@ -393,7 +420,9 @@ class Session(asyncio.Protocol):
         """The server has too much to do: refuses what is not to wait, or what is too large for it, before
         its body is read."""
         overload = self._hub.overload
-        if overload.refuses(route.rank) or (reader.waits_for_body() and not overload.admits(route.rank)):
+        if overload.refuses(route.rank) or (
+            reader.waits_for_body() and not overload.admits(route.rank, units_of(reader.announced()))
+        ):
             raise overload.sent_away(route.rank)
         reader.admitted = reader.waits_for_body()
 
@@ -430,7 +459,7 @@ class Session(asyncio.Protocol):
             not self._backlog
             and not self._write_paused
             and self._waiting is None
-            and len(self._calls) <= self._hub.config.pipeline_max
+            and len(self._calls) <= self._hub.pipeline_max
         ):
             self._submit(route, call)
         else:
@@ -502,6 +531,8 @@ class Session(asyncio.Protocol):
         if query_string or route.query is not None:
             query = read_query(query_string, route.query)
         call = Call(route.command, reader.target, body, query, self, reader.received_us)
+        if len(raw) >= 8_192:
+            call.units = units_of(len(raw))
         call.peer = self.peer.address
         call.principal = reader.principal
         if reader.principal.restricted:
@@ -629,7 +660,7 @@ class Session(asyncio.Protocol):
         if self._write_paused or self._waiting is not None:
             return
         self._submitting = True
-        calls, backlog, limit = self._calls, self._backlog, self._hub.config.pipeline_max
+        calls, backlog, limit = self._calls, self._backlog, self._hub.pipeline_max
         # Refused requests count too; the oldest call must go on even if all others are such.
         while (
             backlog

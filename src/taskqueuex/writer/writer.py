@@ -341,8 +341,8 @@ class Writer:
     def _drain(self, now_us: int) -> None:
         inbox = self._inbox
         first_us = inbox[0].received_us if inbox else 0
-        applied = 0
-        while inbox and applied < CALLS_A_TURN:
+        applied = units = 0
+        while inbox and units < CALLS_A_TURN:
             call = inbox.popleft()
             sink = call.sink
             if sink.blocked_by is not None:
@@ -351,6 +351,7 @@ class Writer:
             if sink.closed:
                 continue  # nobody would read the answer; nothing is started for it
             applied += 1
+            units += call.units
             if call.deadline_us and now_us > call.deadline_us:
                 self._answer(call, 408, RequestTimeout("the request's time had passed before its turn"), 0)
                 continue
@@ -359,7 +360,7 @@ class Writer:
         if first_us:
             now_us = self.clock.monotonic_us()
             # A call that stood behind another of its connection came long ago, and did not wait for us.
-            self.overload.on_turn(now_us, now_us - max(first_us, self._emptied_us))
+            self.overload.on_turn(now_us, now_us - max(first_us, self._emptied_us), units)
             self._emptied_us = 0 if inbox else now_us
 
     def _apply(self, call: Call) -> None:
