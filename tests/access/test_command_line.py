@@ -53,6 +53,20 @@ def test_a_token_that_was_lost_is_replaced_and_revoked_while_the_server_is_down(
     assert connect(made["token"], server.url).call("GET", "/v1/tokens").status == 200
 
 
+def test_a_backup_has_the_tokens_of_its_time(tqx, data, start, connect, tmp_path):
+    root = tqx("token", "create", "root", "--scope", "admin", "--data", data).strip()
+    later = tqx("token", "create", "later", "--scope", "read", "--data", data).strip()
+    server = start()
+    wire = connect(root, server.url)
+    wire.good("POST", "/v1/admin/backup", {"path": str(tmp_path / "copy")})
+    wire.good("DELETE", f"/v1/tokens/{later.split('_')[1]}")
+    server.end()
+    tqx("restore", str(tmp_path / "copy"), "--data", str(tmp_path / "restored"))
+    assert later.split("_")[1] in tqx("token", "list", "--data", str(tmp_path / "restored"))
+    assert later.split("_")[1] not in tqx("token", "list", "--data", data)
+    assert tqx("storage", "check", "--data", data).endswith("0 problems\n")
+
+
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
