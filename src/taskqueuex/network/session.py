@@ -438,6 +438,7 @@ class Session(asyncio.Protocol):
         if self._last is not None:
             return  # behind a request that closes the connection nothing is answered
         keeps_alive = reader.keeps_alive()
+        reader.usable = keeps_alive  # a parser takes nothing behind the last request of a connection
         if reader.keep_alive_asked and keeps_alive and reader.is_http_1_0():
             self._keep_alive = "keep-alive"
         try:
