@@ -25,7 +25,7 @@ _ENQUEUE = b"POST /v1/queues/q/tasks HTTP/1.1\r\nHost: t\r\nContent-Length: 14\r
 _PATIENT = {
     "patience: connects and says nothing": b"",
     "patience: a head that drips": b"GET /healthz HTTP/1.1\r\nHost: t\r\nX: ",
-    "patience: a body that drips": b"POST /v1/queues/q/tasks HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n{",
+    "patience: a body that drips": _ENQUEUE.replace(b"Length: 14", b"Length: 1000000"),
     "greed: connects and goes": b"",
     "greed: pipelines and never reads": _ENQUEUE * 1_000,
     "greed: pipelines and reads": _ENQUEUE * 100,

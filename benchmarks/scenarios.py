@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
+from edge import EDGE_SCENARIOS
 from measure import (
     Client,
     Figures,
@@ -233,7 +234,8 @@ def connections(bench: Bench, scale: Scale) -> Result:
         (bench.taskqueuex, new_connections("/healthz")),
         (bench.nginx, new_connections("/")),
     ]
-    _alternate(result, scale, contenders)
+    medians = _alternate(result, scale, contenders)
+    result.bars = _ratio_bar("new connections / nginx", medians, "nginx", 0.7)
     return result
 
 
@@ -246,6 +248,7 @@ SCENARIOS: dict[str, Callable[[Bench, Scale], Result]] = {
     "neighbours": neighbours,
     "mixed": mixed,
     "connections": connections,
+    **EDGE_SCENARIOS,
     **SDK_SCENARIOS,
 }
 

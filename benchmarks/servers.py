@@ -49,6 +49,8 @@ class Server:
     def __init__(self, name: str, arguments: list[str], port: int, data: Path) -> None:
         self.name = name
         self.port = port
+        self.tls_port = 0
+        """Where it speaks TLS, if it does."""
         self.data = data
         """Its directory; the caller removes it."""
         self.environment: dict[str, str] = {}
@@ -196,6 +198,34 @@ class Bench:
         command = [sys.executable, "-m", "taskqueuex.cli", "serve", "--data", str(data)]
         server = Server("taskqueuex", [*command, "--listen", f"127.0.0.1:{port}"], port, data)
         server.environment = {"MALLOC_ARENA_MAX": "2"}  # as the documentation advises
+        return self._running(server, answers_http("/readyz"))
+
+    def taskqueuex_tls(self) -> contextlib.AbstractContextManager[Server]:
+        """Our server, listening plainly and with TLS: a certificate of its own, by openssl."""
+        port, tls_port, data = free_port(), free_port(), self._data("taskqueuex")
+        certificate, key = data.parent / "certificate.pem", data.parent / "key.pem"
+        subprocess.run(
+            [
+                *(
+                    _program("openssl"),
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                ),
+                *("-nodes", "-subj", "/CN=localhost", "-days", "2", "-out", certificate, "-keyout", key),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        listen = ["--listen", f"127.0.0.1:{port}", "--listen", f"tls:127.0.0.1:{tls_port}"]
+        files = ["--tls-certificate", str(certificate), "--tls-key", str(key)]
+        command = [sys.executable, "-m", "taskqueuex.cli", "serve", "--data", str(data), *listen, *files]
+        server = Server("taskqueuex", command, port, data)
+        server.tls_port = tls_port
+        server.environment = {"MALLOC_ARENA_MAX": "2"}
         return self._running(server, answers_http("/readyz"))
 
     def redis(self) -> contextlib.AbstractContextManager[Server]:

@@ -149,7 +149,7 @@ def test_a_store_that_takes_no_writes_takes_no_tasks(turns):
 def test_the_more_wait_the_longer_they_do(turns):
     turns.overload.waiting = 100
     assert turns.overload.patience_s() == pytest.approx(0.1)
-    turns.overload.waiting = 4_000
+    turns.overload.waiting = 2_000
     assert turns.overload.patience_s() == pytest.approx(1.0)
     turns.overload.waiting = 100_000
     assert turns.overload.patience_s() == 2.0

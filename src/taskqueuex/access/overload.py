@@ -44,7 +44,7 @@ _CALM_INTERVALS: Final = 5  # without need of the bound, after which it is lifte
 _TURNS_MIN: Final = 4  # of an interval: a single pause, as of the disk, is no overload
 _PATIENCE_S: Final = 0.1
 _PATIENCE_MAX_S: Final = 2.0
-_SENT_AWAY_A_SECOND: Final = 4_000  # what answering them may cost: about a twentieth of a core
+_SENT_AWAY_A_SECOND: Final = 2_000  # what answering them may cost: about a twentieth of a core
 
 
 @dataclass(frozen=True, slots=True)
