@@ -18,6 +18,10 @@ ROWS = {
     if line.startswith("| `") and len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 6
 }
 DEFAULTS = config.defaults()
+UNSET = {
+    "storage.cache_mb": "of the preset",
+    "overload.memory_max_mb": "of the control group, or the machine",
+}
 SECTIONS = {each.name: each.type for each in fields(config.NodeConfig)}
 
 
@@ -44,8 +48,11 @@ def test_every_setting_is_listed_and_no_other():
 def test_a_setting_is_described_as_the_code_has_it(name):
     _, default, range_, environment, flag, what = ROWS[name]
     value = DEFAULTS[name]
-    shown = [f'["{address}"]' for address in value] if isinstance(value, tuple) else [str(value)]
-    assert default == ("of the preset" if value is None else f"`{shown[0]}`")
+    if value is None:
+        assert default == UNSET.get(name, "none")
+    else:
+        shown = "[" + ", ".join(f'"{each}"' for each in value) + "]" if isinstance(value, tuple) else value
+        assert default == f"`{shown}`"
     low_high = config._RANGES.get(name)
     assert range_ == (f"{low_high[0]} to {low_high[1]}" if low_high else ", ".join(choices_of(name)))
     short = [variable for variable, setting in config.SHORT_NAMES.items() if setting == name]
