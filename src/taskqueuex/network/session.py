@@ -547,7 +547,7 @@ class Session(asyncio.Protocol):
     def _take_key(self, reader: RequestReader | Waiting, route: Route, call: Call) -> None:
         key = headers.read_idempotency_key(reader.key)
         if route.refuses_key or getattr(call.body, "dequeue", None) is not None:
-            raise Invalid.field("Idempotency-Key", "is refused here: a repeat must not get the first answer again")
+            raise Invalid.field("Idempotency-Key", "is refused here: a repeat must not have the first answer")
         if route.keyed:
             call.key = key
             call.raw = reader.body
