@@ -171,7 +171,7 @@ _ALL = (
         405,
         "method_not_allowed",
     ),
-    _line("bytes that are no text", bytes(range(128, 256))),
+    _line("bytes that are no text", bytes(range(128, 256)), 405, "method_not_allowed"),
     _line("HTTP/0.9", b"GET /healthz\r\n\r\n"),
     _line("HTTP/2.0 in words", request("GET /healthz HTTP/2.0")),
     _line("HTTP/1.2", request("GET /healthz HTTP/1.2")),

@@ -192,3 +192,20 @@ def test_a_parser_that_was_used_for_one_client_shows_another_nothing_of_it(runni
     call = running.app.next_call()
     assert call.sink._reader is reader
     assert (call.key, call.raw, bytes(call.body.payload)) == ("", b"", b"null")
+
+
+def test_leave_to_send_is_not_given_when_the_body_has_come(running):
+    running.app.holds = True
+    wire = running.connect()
+    wire.send(request_bytes("POST", ENQUEUE, {}))
+    first = running.app.next_call()
+    wire.send(request_bytes("POST", ENQUEUE, {}, Expect="100-continue"))
+    running.app.next_call()
+    running.app.holds = False
+    running.app.reply(first)
+    assert wire.receive().status == 200
+    running.app.on_loop(lambda: None)
+    wire.send(request_bytes("GET", "/healthz"))
+    second = running.sessions()[0]._calls[0]
+    running.app.reply(second)
+    assert [wire.receive().status for _ in range(2)] == [200, 200], "no 100 Continue among them"

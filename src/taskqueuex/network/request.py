@@ -147,7 +147,7 @@ class RequestReader:
             return
         except httptools.HttpParserError as error:
             self.usable = False
-            raise StreamBroken(self._reason(error, data)) from error.__context__
+            raise StreamBroken(_reason(error)) from error.__context__
         if self.in_request and not self._completed:
             if self._in_head:
                 self._count_open_head(len(data))
@@ -351,16 +351,15 @@ class RequestReader:
     def _body_too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(f"A body is at most {self._config.body_bytes_max} bytes")
 
-    def _reason(self, error: Exception, data: bytes) -> TaskQueueError:
-        """What to tell a client whose stream the parser gave up."""
-        cause = error.__context__
-        if isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
-            if isinstance(cause, TaskQueueError):
-                return cause
-            raise cause  # a bug of ours
-        if isinstance(error, httptools.HttpParserInvalidMethodError):
-            if data[:1] == b"\x16":
-                return BadRequest("This is TLS; plain HTTP/1.1 is spoken here")
-            if data[:1].isalpha():
-                return MethodNotAllowed("There is no such method", allow=METHODS)
-        return BadRequest(f"This is not HTTP/1.1: {error}")
+
+def _reason(error: Exception) -> TaskQueueError:
+    """What to tell a client whose stream the parser gave up."""
+    cause = error.__context__
+    if isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
+        if isinstance(cause, TaskQueueError):
+            return cause
+        raise cause  # a bug of ours
+    if isinstance(error, httptools.HttpParserInvalidMethodError):
+        # Whatever the bytes are: how much of them has come must make no difference.
+        return MethodNotAllowed("There is no such method", allow=METHODS)
+    return BadRequest(f"This is not HTTP/1.1: {error}")

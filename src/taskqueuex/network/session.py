@@ -34,7 +34,7 @@ from taskqueuex.commands.call import Call, Headed
 from taskqueuex.commands.consume import DequeueReply, SettleReply
 from taskqueuex.commands.principal import Peer
 from taskqueuex.commands.table import Command
-from taskqueuex.errors import Invalid, Overloaded, RequestTimeout, TaskQueueError
+from taskqueuex.errors import BadRequest, Invalid, Overloaded, RequestTimeout, TaskQueueError
 from taskqueuex.network import headers
 from taskqueuex.network.decode import read_query
 from taskqueuex.network.hub import DROPPED_A_SECOND, Hub
@@ -50,6 +50,7 @@ _JSON = b"application/json"
 _LEASES = (DequeueReply, SettleReply)
 _HANDS_OUT = frozenset({"dequeue", "dequeue_queue", "settle"})
 _LINGER_S = 2  # how long a client whose stream broke may take to notice
+_TLS_HANDSHAKE: Final = 0x16
 _SLICE: Final = (
     16 << 10
 )  # bytes that are parsed at once: a pipeline of tiny requests waits in bytes, not as calls
@@ -72,6 +73,12 @@ def _peer(transport: asyncio.Transport) -> Peer:
     return Peer(name[0]) if isinstance(name, tuple) else Peer("", unix=True)
 
 
+def _check_plain(data: bytes) -> None:
+    """What comes first says whether a client took this for a port of TLS; raises StreamBroken."""
+    if data[0] == _TLS_HANDSHAKE:
+        raise StreamBroken(BadRequest("This is TLS; plain HTTP/1.1 is spoken here"))
+
+
 def _bug() -> TaskQueueError:
     return TaskQueueError("The server has a bug; its log says more", outcome="unknown")
 
@@ -87,6 +94,7 @@ class Session(asyncio.Protocol):
         "_deaf",
         "_ended",
         "_finishing",
+        "_fresh",
         "_headless",
         "_hub",
         "_keep_alive",
@@ -121,6 +129,7 @@ class Session(asyncio.Protocol):
         self._deaf = False  # what arrives is dropped
         self._ended = False  # the client sends no more
         self._finishing = False  # the last answer is out
+        self._fresh = True  # nothing has come yet
         self._paused = False  # reading is
         self._queued = False  # to read what has come
         self._poll: select.poll | None = None  # made when the first task is handed out
@@ -372,6 +381,9 @@ class Session(asyncio.Protocol):
         if reader is None:
             reader = self._reader = hub.take_reader(self)
         try:
+            if self._fresh:
+                self._fresh = False
+                _check_plain(data)
             reader.feed(data)
         except StreamBroken as broken:
             self._deaf = True
@@ -435,6 +447,7 @@ class Session(asyncio.Protocol):
 
     def on_request(self, reader: RequestReader) -> None:
         """See `ReaderOwner`: makes it a call and submits it, or refuses it."""
+        self._continue_owed = False  # its body came without it, or after it
         if self._last is not None:
             return  # behind a request that closes the connection nothing is answered
         keeps_alive = reader.keeps_alive()
