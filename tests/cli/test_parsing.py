@@ -190,6 +190,7 @@ def test_the_doctor_looks_at_everything(tmp_path, capsys):
         "versions",
         "open files",
         "somaxconn",
+        "SYN backlog",
         "disk space",
         "disk sync",
         "processors",
@@ -206,6 +207,14 @@ def test_the_doctor_says_what_to_change(monkeypatch, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "bad  open files: 1024" in told and "LimitNOFILE" in told
     assert "bad  disk sync" in told
+
+
+@pytest.mark.parametrize(("cookies", "status"), [(1, "ok"), (0, "warn")])
+def test_the_doctor_knows_what_syn_cookies_are_for(monkeypatch, cookies, status):
+    values = {"tcp_max_syn_backlog": 128, "tcp_syncookies": cookies}
+    monkeypatch.setattr(doctor_module, "_read_int", lambda path: values[path.rpartition("/")[2]])
+    finding = doctor_module._handshakes()
+    assert (finding.status, bool(finding.advice)) == (status, status == "warn")
 
 
 def test_text_of_others_cannot_steer_the_terminal():

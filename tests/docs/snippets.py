@@ -5,27 +5,35 @@
     ```python before        is of another library: it is only parsed
     ```sh                   commands: `tqx serve` and `tqx worker` run until the section ends, others to their
                             end; what `pip install` names must be an extra of this project
+    ```sh unrun             commands of tqx that take too long: their options must exist
+    ```ini, ```toml         a unit of systemd, and a configuration that the server must take
 
 A section is what stands under one `##` heading. It has a server in memory; if it says `tqx serve`, a real
 one. Where it has a script, and a module with an app, a worker of that module runs beside it. The usual
-address in a script is replaced by the server's.
+address in a script is replaced by the server's. Where `tqx serve` has options, the commands are run in their
+order and the scripts behind them, and what is replaced is the port.
 """
 
 import ast
+import configparser
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from processes import Program
 from tests.docs.tour import ROOT
 
+from taskqueuex.cli import register
+from taskqueuex.cli.app import run as tqx
+from taskqueuex.node.config import load
 from taskqueuex.testing import MemoryServer
 
 __all__ = ["Section", "all_blocks", "run", "sections"]
@@ -34,6 +42,7 @@ TIMEOUT_S = 60
 ADDRESS = "http://127.0.0.1:7470"
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_KEPT = {"sh unrun": "unrun", "toml": "settings", "ini": "units"}
 _FILE = re.compile(r"# (\w+\.py)\n")
 
 
@@ -45,6 +54,14 @@ class Section:
     files: dict[str, str] = field(default_factory=dict)
     scripts: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
+    unrun: list[str] = field(default_factory=list)
+    settings: list[str] = field(default_factory=list)  # in TOML
+    units: list[str] = field(default_factory=list)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it starts a server in its own way."""
+        return any(each.startswith("tqx serve ") for each in self.commands)
 
     @property
     def modules(self) -> list[str]:
@@ -69,7 +86,7 @@ def sections(text: str) -> list[Section]:
         section = Section(part.partition("\n")[0])
         for language, content in all_blocks(part):
             _add(section, language, content)
-        if section.files or section.scripts or section.commands:
+        if any(getattr(section, each.name) for each in fields(section)[1:]):
             found.append(section)
     return found
 
@@ -78,7 +95,9 @@ def _add(section: Section, language: str, content: str) -> None:
     if language == "python before":
         ast.parse(content)
     elif language == "sh":
-        section.commands += content.splitlines()
+        section.commands += content.replace("\\\n", "").splitlines()
+    elif language in _KEPT:
+        getattr(section, _KEPT[language]).append(content)
     elif language != "python":
         raise ValueError(f"{section.title}: a block of {language!r} cannot be run")
     elif named := _FILE.match(content):
@@ -91,7 +110,11 @@ def run(section: Section, directory: Path) -> None:
     """Runs a section in an empty directory. Raises AssertionError with what was printed."""
     for name, code in section.files.items():
         (directory / name).write_text(code)
+    _check(section, directory)
     with ExitStack() as stack:
+        if section.serves:
+            _run_in_order(section, directory, stack)
+            return
         url = _server(section, directory, stack)
         if section.scripts:
             for module in section.modules:
@@ -102,7 +125,10 @@ def run(section: Section, directory: Path) -> None:
         for test in section.tests:
             _to_the_end([sys.executable, "-m", "pytest", "-q", "-W", "error", test], directory, url)
         for command in section.commands:
-            _run_command(shlex.split(command), directory, url, stack)
+            if " > " in command:
+                _to_the_end(["bash", "-ec", command], directory, url)
+            else:
+                _run_command(shlex.split(command), directory, url, stack)
 
 
 def _server(section: Section, directory: Path, stack: ExitStack) -> str:
@@ -111,6 +137,42 @@ def _server(section: Section, directory: Path, stack: ExitStack) -> str:
     serve = Program("taskqueuex.cli", "serve", "--listen", "127.0.0.1:0", cwd=directory)
     stack.callback(_end, serve)
     return serve.wait_for(r"serving url=(\S+)")[1]
+
+
+def _check(section: Section, directory: Path) -> None:
+    register.nouns()
+    for command in "".join(section.unrun).splitlines():
+        assert tqx([*shlex.split(command)[1:], "--help"]) == 0, command
+    for content in section.settings:
+        (directory / "settings.toml").write_text(content)
+        load(directory / "settings.toml", {}, {})
+    for content in section.units:
+        unit = configparser.RawConfigParser(strict=False)
+        unit.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
+        unit.read_string(content)
+        program, *words = shlex.split(unit["Service"]["ExecStart"])
+        assert program.endswith("/tqx") and tqx([*words, "--help"]) == 0, content
+
+
+def _run_in_order(section: Section, directory: Path, stack: ExitStack) -> None:
+    port = str(free_port())
+    for command in section.commands:
+        words = shlex.split(command.replace("7470", port))
+        if words[:2] == ["tqx", "serve"]:
+            serve = Program("taskqueuex.cli", *words[1:], cwd=directory)
+            stack.callback(_end, serve)
+            serve.wait_for(r"serving url=")
+        else:
+            _to_the_end(["bash", "-ec", command.replace("7470", port)], directory, "")
+    if section.scripts:
+        (directory / "script.py").write_text("".join(section.scripts).replace("7470", port))
+        _to_the_end([sys.executable, "script.py"], directory, "")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _run_command(command: list[str], directory: Path, url: str, stack: ExitStack) -> None:
@@ -147,10 +209,11 @@ def _end(program: Program) -> None:
 
 
 def _to_the_end(command: list[str], directory: Path, url: str) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     ended = subprocess.run(
         command,
         cwd=directory,
-        env={**os.environ, "TQX_SERVER": url},
+        env={**os.environ, "TQX_SERVER": url, "PATH": path},
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,

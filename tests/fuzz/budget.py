@@ -56,7 +56,7 @@ def fuzz(name: str, share: float, strategy: SearchStrategy[Any], check: Callable
         print(f"{name}: TQX_FUZZ_SEED={number}", flush=True)
         try:
             seed(number)(_SETTINGS(given(strategy)(checked)))()
-        except BaseException:
+        except Exception:
             print(f"{name}: kept as {_keep(name, last[0])}: {last[0]!r}", flush=True)
             raise
         if given_seed or time.monotonic() >= until_s:

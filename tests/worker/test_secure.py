@@ -142,6 +142,18 @@ def test_a_worker_by_certificate(server, files, tmp_path):
         served.kill()
 
 
+def test_a_worker_that_is_not_let_in_says_so_and_can_be_stopped(server, files):
+    words = ["--server", server.url, "--token", "tqx_nobody_secret", "--ca", str(files / "certificate.pem")]
+    worker = Program("taskqueuex.cli", "worker", "secure_app", *words)
+    try:
+        worker.wait_for("ERROR .*the server does not let this worker in")
+        worker.signal(signal.SIGTERM)
+        assert worker.wait() == 0
+        assert "secret" not in worker.log
+    finally:
+        worker.kill()
+
+
 def test_an_app_looks_in_the_environment_and_what_it_is_given_wins(server, files, monkeypatch, tmp_path):
     _, env = environment(server, files)
     for name, value in env.items():

@@ -30,7 +30,7 @@ __all__ = ["Finding", "doctor", "examine"]
 Status = Literal["ok", "warn", "bad"]
 
 _FILES_WARN, _FILES_BAD = 65_536, 4_096
-_BACKLOG_WARN = 4_096
+_BACKLOG_WARN = 16_384  # what the server asks for: it holds a burst of ten thousand
 _FSYNC_ROUNDS = 50
 _FSYNC_WARN_MS, _FSYNC_BAD_MS = 2.0, 15.0
 _FREE_WARN, _FREE_BAD = 5 << 30, 512 << 20
@@ -82,6 +82,7 @@ def examine(data: Path) -> Iterator[Finding]:
     yield _versions()
     yield _files()
     yield _backlog()
+    yield _handshakes()
     directory = _existing(data)
     yield _free(directory)
     yield _fsync(directory)
@@ -119,6 +120,19 @@ def _backlog() -> Finding:
         advice = f"bursts of connections are refused: sysctl -w net.core.somaxconn={_BACKLOG_WARN}"
         return Finding("warn", "somaxconn", str(value), advice)
     return Finding("ok", "somaxconn", str(value))
+
+
+def _handshakes() -> Finding:
+    """Connections whose handshake is not over. With SYN cookies there is no bound to them."""
+    value = _read_int("/proc/sys/net/ipv4/tcp_max_syn_backlog")
+    if value is None:
+        return Finding("ok", "SYN backlog", "not known here")
+    cookies = bool(_read_int("/proc/sys/net/ipv4/tcp_syncookies"))
+    found = f"{value}, {'and SYN cookies beyond' if cookies else 'without SYN cookies'}"
+    if value < _BACKLOG_WARN and not cookies:
+        advice = f"bursts wait for a second: sysctl -w net.ipv4.tcp_max_syn_backlog={_BACKLOG_WARN}"
+        return Finding("warn", "SYN backlog", found, advice)
+    return Finding("ok", "SYN backlog", found)
 
 
 def _existing(data: Path) -> Path:

@@ -28,7 +28,7 @@ from taskqueuex.commands.consume import (
     WorkerInfo,
 )
 from taskqueuex.commands.problem import Problem
-from taskqueuex.errors import BadRequest, Invalid, PayloadTooLarge, TaskQueueError
+from taskqueuex.errors import BadRequest, Forbidden, Invalid, PayloadTooLarge, TaskQueueError, Unauthenticated
 from taskqueuex.worker.config import WorkerConfig
 from taskqueuex.worker.slots import Lane
 
@@ -71,6 +71,7 @@ class Feed:
         self._items: deque[Item] = deque()
         self._settling = 0
         self._failures = 0  # calls in a row
+        self._failed_by: type[Exception] | None = None  # told of once
         self._calls: set[asyncio.Task[None]] = set()
         self._polls: dict[Lane, asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
@@ -187,6 +188,7 @@ class Feed:
         )
         if self._failures:
             self._failures = 0
+            self._failed_by = None
             _log.info("the server answers again")
         return reply
 
@@ -206,8 +208,12 @@ class Feed:
         self._failures += 1
         if not isinstance(error, TaskQueueError):
             _log.error("a call failed", exc_info=error)
-        elif self._failures == 1:
-            _log.warning("no answer from the server; it is asked again", extra={"error": str(error)})
+        elif type(error) is not self._failed_by:
+            if isinstance(error, Unauthenticated | Forbidden):
+                _log.error("the server does not let this worker in", extra={"error": str(error)})
+            else:
+                _log.warning("no answer from the server; it is asked again", extra={"error": str(error)})
+        self._failed_by = type(error)
         await asyncio.sleep(random.uniform(0, min(BACKOFF_MAX_S, 0.1 * 2 ** min(self._failures, 10))))
 
     # Answers
