@@ -50,7 +50,7 @@ _JSON = b"application/json"
 _LEASES = (DequeueReply, SettleReply)
 _HANDS_OUT = frozenset({"dequeue", "dequeue_queue", "settle"})
 _LINGER_S = 2  # how long a client whose stream broke may take to notice
-_TLS_HANDSHAKE: Final = 0x16
+_TLS_HANDSHAKE: Final = b"\x16"
 _SLICE: Final = (
     16 << 10
 )  # bytes that are parsed at once: a pipeline of tiny requests waits in bytes, not as calls
@@ -75,7 +75,7 @@ def _peer(transport: asyncio.Transport) -> Peer:
 
 def _check_plain(data: bytes) -> None:
     """What comes first says whether a client took this for a port of TLS; raises StreamBroken."""
-    if data[0] == _TLS_HANDSHAKE:
+    if data[:1] == _TLS_HANDSHAKE:
         raise StreamBroken(BadRequest("This is TLS; plain HTTP/1.1 is spoken here"))
 
 
