@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from taskqueuex.access.overload import Overload, OverloadConfig
 from taskqueuex.clock import SystemClock
 from taskqueuex.commands import COMMANDS
 from taskqueuex.commands.call import Call
@@ -140,13 +141,22 @@ class Driven:
         self._theirs.close()
         self._runner.close()
 
-    def run(self, pieces: Sequence[bytes], order: Sequence[int] = (), *, eof: bool = False) -> bytes:
+    def run(
+        self,
+        pieces: Sequence[bytes],
+        order: Sequence[int] = (),
+        *,
+        eof: bool = False,
+        moods: Sequence[int] = (),
+    ) -> bytes:
         """All that a session writes. Without an order calls are answered at once; else it says after which
-        piece which call is answered, and when the client stops to read its answers for a while."""
-        return self._runner.run(self._run(pieces, list(order), eof))
+        piece which call is answered, and when the client stops to read its answers for a while. With moods
+        the server is overloaded: they say which requests wait, and for how long."""
+        return self._runner.run(self._run(pieces, list(order), eof, moods))
 
-    async def _run(self, pieces: Sequence[bytes], order: list[int], eof: bool) -> bytes:
-        example = _Example(self._config, _Transport(self._ours), order)
+    async def _run(self, pieces: Sequence[bytes], order: list[int], eof: bool, moods: Sequence[int]) -> bytes:
+        overload = Busy(moods) if moods else None
+        example = _Example(self._config, _Transport(self._ours), order, overload)
         for piece in pieces:
             await example.feed(piece)
             self.submitted_max = max(self.submitted_max, len(example.pending))
@@ -159,10 +169,29 @@ class Driven:
         return bytes(example.transport.output)
 
 
+class Busy(Overload):
+    """Overloaded for as long as the example lasts."""
+
+    def __init__(self, moods: Sequence[int]) -> None:
+        super().__init__(OverloadConfig(), lambda: 0.5)
+        self.active = True
+        self._moods = itertools.cycle(moods)
+
+    def admits(self, rank: int, units: int = 1) -> bool:
+        return next(self._moods) % 2 == 0
+
+    def patience_s(self) -> float:
+        """None, or more than an example has."""
+        return 0.0 if next(self._moods) % 4 == 1 else 1_000.0
+
+
 class _Example:
     """One session."""
 
-    def __init__(self, config: NetworkConfig, transport: _Transport, order: list[int]) -> None:
+    def __init__(
+        self, config: NetworkConfig, transport: _Transport, order: list[int], overload: Busy | None
+    ) -> None:
+        self._overload = overload
         self.transport = transport
         self.pending: list[Call] = []
         self._order = order
@@ -170,7 +199,8 @@ class _Example:
         self._writing_paused = False
         self._lost = False
         router = Router(COMMANDS.values(), dict.fromkeys(("engine", "query", "server"), self._submit))
-        hub = Hub(config, router, lambda _: None, SystemClock(), NetworkMetrics())
+        clock, metrics = SystemClock(), NetworkMetrics()
+        hub = Hub(config, router, lambda _: None, clock, metrics, overload=overload)
         self._session = Session(hub)
         self._session.connection_made(transport)  # type: ignore[arg-type]  # it has all that is used
 
@@ -201,11 +231,18 @@ class _Example:
         if not self._order:
             return
         number = self._order.pop(0)
-        if number % 8 == 7 and not self._lost:
+        if number % 8 == 3 and self._overload is not None:
+            self._make_room(1)
+        elif number % 8 == 7 and not self._lost:
             self._writing_paused = not self._writing_paused
             (self._session.pause_writing if self._writing_paused else self._session.resume_writing)()
         elif number % 2 and self.pending:
             self._answer(self.pending.pop(number // 2 % len(self.pending)))
+
+    def _make_room(self, most: int) -> None:
+        """There is time for some of those that wait."""
+        if self._overload is not None and self._overload.on_room is not None:
+            self._overload.on_room(most)
 
     async def _go_on(self) -> None:
         """Whatever can happen beside more bytes: the client reads, a call is answered, the loop turns."""
@@ -215,6 +252,8 @@ class _Example:
         elif self.pending:
             place = self._order.pop(0) if self._order else 0
             self._answer(self.pending.pop(place % len(self.pending)))
+        else:
+            self._make_room(1)
         await asyncio.sleep(0)
 
     def end(self) -> None:
@@ -226,12 +265,16 @@ class _Example:
         """Until nothing is under way."""
         for _ in range(10_000):
             await self._go_on()
-            if not self.pending and not self._writing_paused:
+            if not self.pending and not self._writing_paused and not self._waiting():
                 await asyncio.sleep(0)
-                if not self.pending:
+                if not self.pending and not self._waiting():
                     break
         else:
             raise AssertionError("it does not come to an end")
         self._lost = True
         self._session.connection_lost(None)
         assert not self.pending
+        assert not self._waiting(), "somebody waits of whom nothing is left"
+
+    def _waiting(self) -> int:
+        return 0 if self._overload is None else self._overload.waiting

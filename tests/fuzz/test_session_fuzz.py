@@ -53,6 +53,28 @@ def check_pipeline(driven: Driven, example: Any) -> None:
     assert driven.submitted_max <= PIPELINE_MAX
 
 
+def check_overload(driven: Driven, example: Any) -> None:
+    """While there is more to do than can be done, each request still is answered once and in order: as usual,
+    or with 503 where it is of a kind that is sent away."""
+    rows, cuts, order, moods = example
+    asked = [Asked(*row) for row in rows]
+    pieces = split(b"".join(each.raw for each in asked), cuts)
+    answers, _ = answers_of(driven.run(pieces, order, moods=moods))
+    assert len(answers) == len(asked) or answers[-1].closes
+    assert not any(each.closes for each in answers[:-1])
+    for answer, each in zip(answers, asked, strict=False):
+        if answer.status == 503:
+            assert each.status not in (404, 405) and (each.echo or "?")[0] not in ("ack", "delete_queue")
+            assert answer.closes in (each.closes, each.expects)  # its body was not waited for
+            continue
+        assert (answer.status, answer.closes) == (each.status, each.closes)
+        if each.echo is not None:
+            echo = msgspec.json.decode(answer.body)
+            assert (echo["name"], echo["target"]) == each.echo
+    assert driven.submitted_max <= PIPELINE_MAX
+    driven.run(pieces, order, moods=moods, eof=True)  # a client that goes meanwhile
+
+
 def check_broken(driven: Driven, example: Any) -> None:
     """Nothing is answered behind what closes; and neither pieces nor the order of answers change anything."""
     stream, cuts, order = example
@@ -93,17 +115,26 @@ def test_pipelines(driven):
     rows = pipelines.map(lambda each: [_row(asked) for asked in each])
     times = st.sampled_from([1, 1, 1, 1, 1, 1, 1, 40])
     strategy = st.tuples(rows, times, CUTS, st.one_of(st.just([]), ORDERS))
-    assert fuzz("pipeline", 0.2, strategy, lambda example: check_pipeline(driven, example)) > 0
+    assert fuzz("pipeline", 0.15, strategy, lambda example: check_pipeline(driven, example)) > 0
+
+
+def test_overload(driven):
+    rows = pipelines.map(lambda each: [_row(asked) for asked in each])
+    moods = st.lists(st.integers(0, 7), min_size=1, max_size=12)
+    strategy = st.tuples(rows, CUTS, ORDERS, moods)
+    assert fuzz("overload", 0.15, strategy, lambda example: check_overload(driven, example)) > 0
 
 
 def test_broken_streams(bounded):
     strategy = st.tuples(broken_streams, CUTS, ORDERS)
-    assert fuzz("broken", 0.4, strategy, lambda example: check_broken(bounded, example)) > 0
+    assert fuzz("broken", 0.3, strategy, lambda example: check_broken(bounded, example)) > 0
 
 
 def test_what_failed_once(driven, bounded):
     for example in cases_of("pipeline"):
         check_pipeline(driven, example)
+    for example in cases_of("overload"):
+        check_overload(driven, example)
     for example in cases_of("broken"):
         check_broken(bounded, example)
 
