@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from writer_harness import Harness, Session, turns
 
+from taskqueuex.access.overload import DEQUEUE, ENQUEUE
 from taskqueuex.engine.engine import Engine
 from taskqueuex.testing import EIO, ENOSPC
 from taskqueuex.writer import writer as writer_module
@@ -470,6 +471,23 @@ def test_a_turn_takes_fewer_calls_where_they_are_large():
             call.units = 500
         await asyncio.gather(*(answered for _, answered in calls))
         assert harness.metrics.turns - before >= 10
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_while_the_store_stalls_no_more_tasks_are_taken():
+    async def run():
+        harness = Harness()
+        harness.rows.stalls = 3
+        overload = harness.writer.overload
+        call, answered = harness.submit(Session(), "enqueue", "q", {"payload": 1})
+        await turns()
+        assert overload.active
+        assert overload.refuses(ENQUEUE)
+        assert not overload.refuses(DEQUEUE)
+        assert (await asyncio.wait_for(answered, 10)).status == 201
+        assert not overload.active
         await harness.writer.stop()
 
     asyncio.run(run())
