@@ -481,7 +481,7 @@ def test_while_the_store_stalls_no_more_tasks_are_taken():
         harness = Harness()
         harness.rows.stalls = 3
         overload = harness.writer.overload
-        call, answered = harness.submit(Session(), "enqueue", "q", {"payload": 1})
+        _, answered = harness.submit(Session(), "enqueue", "q", {"payload": 1})
         await turns()
         assert overload.active
         assert overload.refuses(ENQUEUE)
