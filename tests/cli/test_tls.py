@@ -278,3 +278,10 @@ def test_a_library_client_needs_to_be_told(secured, made):
     assert error.value.outcome == "not_applied"
     with pytest.raises(Invalid):
         AsyncClient(url, token="line\nbreak", tls=tls)
+
+
+def test_a_token_in_clear_text_is_warned_of(tell, caplog):
+    code, _ = tell.failing("--server", "http://nobody.invalid:1", "queue", "list", "--token", "secret")
+    assert code == 5
+    (record,) = [each for each in caplog.records if each.name == "taskqueuex.client"]
+    assert "clear text" in record.message and "secret" not in caplog.text
