@@ -190,7 +190,7 @@ def test_a_server_that_asks_for_certificates(connect, real, queue, certificates)
     assert client.enqueue(queue).state == "ready"
     with pytest.raises(ConnectionFailed) as error:
         connect(url, retry=ONCE).enqueue(queue)
-    assert url in error.value.detail
+    assert url in error.value.detail and "client certificate" in error.value.detail
     assert len(client.list_tasks(queue=queue).tasks) == 1
 
 

@@ -14,7 +14,7 @@ from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.failures import USAGE, ApiError, Failure, Unreachable
 from taskqueuex.client import DEFAULT_SERVER
 from taskqueuex.client.credentials import check_clear_text
-from taskqueuex.client.tls import context_of, reason_of
+from taskqueuex.client.tls import UNHEARD, context_of, reason_of
 from taskqueuex.commands import command
 from taskqueuex.errors import Invalid
 
@@ -125,7 +125,9 @@ class Client:
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise Unreachable(f"no answer from {self.url}: {_reason(error)}") from error
+            unheard = self.url.startswith("https") and isinstance(error, ConnectionError | ssl.SSLEOFError)
+            hint = UNHEARD if unheard else ""
+            raise Unreachable(f"no answer from {self.url}: {_reason(error)}{hint}") from error
 
 
 def _reason(error: Exception) -> str:

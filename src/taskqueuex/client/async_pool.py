@@ -155,9 +155,13 @@ class AsyncConnection(asyncio.Protocol):
         while self._sent:
             sent = self._sent.popleft()
             if not sent.answer.done():
-                lost = broken(self._pool.server.url, reason, sent.was_reused and not begun)
-                sent.answer.set_exception(lost)
+                sent.answer.set_exception(self._broken(reason, sent.was_reused and not begun, begun))
             begun = False
+
+    def _broken(self, reason: Exception | str, was_reused: bool, begun: bool) -> Lost:
+        server = self._pool.server
+        unheard_tls = server.tls is not None and not self._served and not begun
+        return broken(server.url, reason, was_reused, unheard_tls=unheard_tls)
 
     def _fail(self, lost: Lost) -> None:
         """What came is not understood: nobody can know whose it was."""

@@ -2,7 +2,7 @@
 
 import ssl
 
-from taskqueuex.client.tls import has_refused_us, is_lasting, reason_of
+from taskqueuex.client.tls import UNHEARD, has_refused_us, is_lasting, reason_of
 from taskqueuex.errors import ClientError, ConnectionFailed, Outcome, ProtocolError
 
 __all__ = ["Lost", "broken", "closed", "garbled", "not_connected"]
@@ -28,11 +28,21 @@ def not_connected(url: str, error: Exception | str) -> Lost:
     return Lost(failed, is_lasting=isinstance(error, Exception) and is_lasting(error))
 
 
-def broken(url: str, error: Exception | str, was_reused: bool, outcome: Outcome = "unknown") -> Lost:
-    """The connection ended before the answer was complete."""
+def broken(
+    url: str,
+    error: Exception | str,
+    was_reused: bool,
+    outcome: Outcome = "unknown",
+    *,
+    unheard_tls: bool = False,
+) -> Lost:
+    """The connection ended before the answer was complete. `unheard_tls`: over TLS, and nothing ever came."""
     if isinstance(error, Exception) and has_refused_us(error):
         return not_connected(url, error)  # it came late, but is of the handshake
-    return Lost(ConnectionFailed(f"no answer from {url}: {_reason(error)}", outcome=outcome), was_reused)
+    hint = UNHEARD if unheard_tls else ""
+    return Lost(
+        ConnectionFailed(f"no answer from {url}: {_reason(error)}{hint}", outcome=outcome), was_reused
+    )
 
 
 def garbled(url: str, error: ProtocolError) -> Lost:

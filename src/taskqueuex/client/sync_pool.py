@@ -46,7 +46,7 @@ class Connection:
             return self._receive(until_s)
         except Lost as lost:
             if error is not None and not lost.error.outcome == "not_applied":
-                raise broken(self.server.url, error, self._served) from error
+                raise self._broken(error, False) from error
             raise
 
     def _send(self, message: bytes, now_s: float, until_s: float) -> OSError | None:
@@ -73,13 +73,13 @@ class Connection:
             except self._TIME_IS_OVER:
                 raise self._timed_out() from None
             except OSError as error:
-                raise broken(self.server.url, error, self._served and not seen) from error
+                raise self._broken(error, seen) from error
             except ProtocolError as error:
                 raise garbled(self.server.url, error) from error
             if responses:
                 return self._one_of(responses)
             if not data:
-                raise broken(self.server.url, "it closed the connection", self._served and not seen)
+                raise self._broken("it closed the connection", seen)
             seen = True
             size = _RECEIVE_MORE_BYTES
             self._limit(self._left_s(until_s))
@@ -110,6 +110,11 @@ class Connection:
         if left_s <= 0:
             raise self._timed_out()
         return left_s
+
+    def _broken(self, error: Exception | str, seen: bool) -> Lost:
+        """`seen`: something came of the answer."""
+        reused, unheard = self._served and not seen, not self._served and not seen
+        return broken(self.server.url, error, reused, unheard_tls=unheard and self.server.tls is not None)
 
     def _timed_out(self) -> Lost:
         return Lost(CallTimeout(f"no answer from {self.server.url} in time", outcome="unknown"))

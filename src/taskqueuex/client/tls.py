@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from taskqueuex.errors import Invalid
 
-__all__ = ["ALERTS", "TLS", "context_of", "has_refused_us", "is_lasting", "reason_of"]
+__all__ = ["ALERTS", "TLS", "UNHEARD", "context_of", "has_refused_us", "is_lasting", "reason_of"]
 
 # What an alert of the server says of our certificate. With TLS 1.3 it comes when the client believes that
 # the handshake is over and has sent a request, which the server then never looks at.
@@ -25,6 +25,8 @@ ALERTS: Final = {
     "TLSV1_ALERT_PROTOCOL_VERSION": "it refuses TLS of this version",
     "NO_PROTOCOLS_AVAILABLE": "no version of TLS is allowed here",
 }
+# Some servers close instead, without an alert.
+UNHEARD: Final = "; does it want a client certificate, or another one?"
 _NOT_TLS: Final = frozenset(
     ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 )
