@@ -301,6 +301,18 @@ def test_who_has_gone_is_not_taken(full):
     assert full.app.calls.empty()
 
 
+def test_a_client_that_waits_for_tasks_and_sends_no_more_gets_none_and_leaves_nothing(full):
+    patient(full)
+    wire = full.connect()
+    wire.send(request_bytes("POST", "/v1/queues/q/dequeue", {}))
+    full.wait_for(lambda: waiting(full) == 1)
+    wire.socket.shutdown(socket.SHUT_WR)
+    assert wire.is_closed()
+    full.wait_for(lambda: waiting(full) == 0 and full.metrics.connections == 0)
+    turn(full)
+    assert full.app.calls.empty()
+
+
 def test_a_body_that_is_wrong_is_told_when_its_turn_comes(full):
     patient(full)
     wire = full.connect()

@@ -266,8 +266,12 @@ class Hub:
                     found.append((since, id(session), session))
         return [session for _, _, session in heapq.nsmallest(VICTIMS, found)][::-1]
 
-    def leave(self, session: Connection, has_calls: bool) -> None:
-        """Takes leave of a session; whoever holds calls of it is told."""
+    def disconnected(self, session: Connection) -> None:
+        """Whoever holds calls of a session is told that nobody reads their answers."""
+        self._on_disconnect(session)
+
+    def leave(self, session: Connection) -> None:
+        """Takes leave of a session."""
         self.wheel.remove(session)
         self.metrics.connections -= 1
         address = session.peer.address
@@ -277,8 +281,6 @@ class Hub:
                 self._by_address[address] = count
             else:
                 del self._by_address[address]
-        if has_calls:
-            self._on_disconnect(session)
         if not self.metrics.connections and self.on_empty is not None:
             self.on_empty()
 

@@ -93,6 +93,7 @@ class Session(asyncio.Protocol):
         "_continue_owed",
         "_deaf",
         "_ended",
+        "_entered",
         "_finishing",
         "_fresh",
         "_headless",
@@ -128,6 +129,7 @@ class Session(asyncio.Protocol):
         self._keep_alive = ""  # the header Connection of answers that do not close
         self._deaf = False  # what arrives is dropped
         self._ended = False  # the client sends no more
+        self._entered = False  # it counts among the server's connections
         self._finishing = False  # the last answer is out
         self._fresh = True  # nothing has come yet
         self._paused = False  # reading is
@@ -159,17 +161,26 @@ class Session(asyncio.Protocol):
             self._write(error_response(Overloaded("Too many connections", retry_after_s=1.0)))
             self._transport.close()
             return
-        self.closed = False
+        self.closed, self._entered = False, True
         hub.wheel.place(self, hub.wheel.tick + hub.idle_ticks)
         hub.guard.greet(self.peer)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._abandon()
         self._leave()
         if self._reader is not None:
             self._hub.give_back(self._reader)
             self._reader = None
 
     def _leave(self) -> None:
+        """It is no connection of the server's any more. Until then it counts, and has its deadlines:
+        what it was sent may still be unread."""
+        if self._entered:
+            self._entered = False
+            self._hub.leave(self)
+
+    def _abandon(self) -> None:
+        """Nobody reads answers any more: what is under way is for nobody."""
         if not self.closed:
             self.closed = True
             if self._waiting is not None:
@@ -177,21 +188,33 @@ class Session(asyncio.Protocol):
                 self._waiting = None
             self._backlog.clear()
             self._unfed = b""
-            self._hub.leave(self, bool(self._calls))
+            if self._calls:
+                self._hub.disconnected(self)
+
+    def _close(self) -> None:
+        """Closes behind what was written. A client that does not read it is looked after by the wheel."""
+        self._finishing = True
+        self._transport.close()
+        self._hub.wheel.hasten(self, self._hub.wheel.tick + _LINGER_S)
 
     def eof_received(self) -> bool:
         """The client sends no more. It may still read, so what is under way is answered; but no
         task is handed out to a client that has probably gone."""
-        if not self._calls or any(call.command.name in _HANDS_OUT for call in self._calls):
+        # TLS cannot be closed on one side alone.
+        if self.peer.tls or not self._calls or self._waits_for_tasks():
             # Now, not when the transport gets to it: a lease could be given to it in between.
-            self._leave()
+            self._abandon()
+            self._close()
             return False
-        if self.peer.tls:
-            return False  # TLS cannot be closed on one side alone
         self._ended = True
         if not self._unfed:
             self._last = self._calls[-1]
         return True
+
+    def _waits_for_tasks(self) -> bool:
+        if self._waiting is not None and self._waiting.route.hands_out:
+            return True
+        return any(call.command.name in _HANDS_OUT for call in self._calls)
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -241,7 +264,7 @@ class Session(asyncio.Protocol):
             if self._calls:
                 self._last = self._calls[-1]
             else:
-                self._transport.close()
+                self._close()
         elif not self._paused:
             self._transport.resume_reading()
 
@@ -254,20 +277,20 @@ class Session(asyncio.Protocol):
             return self._look_at_unread(tick)
         if self._finishing:
             return self._abort_at(self._active_tick + _LINGER_S, tick)
-        if reader is not None and reader.in_request and not self._paused:
+        if reader is not None and reader.in_request and not self._paused and not self._deaf:
             return self._look_at_request(reader, tick)
         if self._calls:
             return tick + self._hub.idle_ticks
         due = self._active_tick + self._hub.idle_ticks
         if due > tick:
             return due
-        self._transport.close()
+        self._close()
         return tick + _LINGER_S
 
     def _abort_at(self, due: int, tick: int) -> int:
         if due > tick:
             return due
-        self._transport.abort()
+        self.abort()
         return 0
 
     def _look_at_unread(self, tick: int) -> int:
@@ -276,7 +299,7 @@ class Session(asyncio.Protocol):
         before, self._unread = self._unread, self._count_unread()
         if before and before - self._unread < min(before, config.body_bytes_per_s_min * read_s):
             self._hub.metrics.deadlines_total += 1
-            self._transport.abort()
+            self.abort()
             return 0
         return tick + read_s
 
@@ -309,13 +332,13 @@ class Session(asyncio.Protocol):
 
     def idle_since(self) -> int | None:
         """See `Connection`."""
-        if self._calls or self._finishing or self._write_paused or self._in_request():
+        if self.closed or self._calls or self._finishing or self._write_paused or self._in_request():
             return None
         return self._active_tick
 
     def close_idle(self) -> None:
         """See `Connection`."""
-        self._transport.close()
+        self.abort()  # unread answers and all: there must be room now
         self._leave()
 
     # -- the server's --------------------------------------------------------------------------------
@@ -323,15 +346,16 @@ class Session(asyncio.Protocol):
     def on_drain(self) -> None:
         """The server shuts down: close now if nothing is under way, else behind the last answer."""
         if self._finishing:
-            self._transport.abort()  # it has its answer, and lingers
+            self.abort()  # it has its answer, and lingers
         elif not self._calls and not self._in_request():
-            self._transport.close()
+            self._close()
 
     def _in_request(self) -> bool:
         return self._reader is not None and self._reader.in_request
 
     def abort(self) -> None:
         """Close now, whatever is under way."""
+        self._abandon()
         self._transport.abort()
 
     # -- requests ------------------------------------------------------------------------------------
@@ -355,7 +379,7 @@ class Session(asyncio.Protocol):
         such clients send is not worth much."""
         self._hub.dropped_bytes += size
         if self._hub.dropped_bytes > DROPPED_A_SECOND:
-            self._transport.abort()
+            self.abort()
 
     def _feed(self, data: bytes) -> None:
         """Reads slice by slice, until calls have to be answered first, or others want their turn."""
@@ -408,7 +432,7 @@ class Session(asyncio.Protocol):
         _log.exception(what)
         self._deaf = True
         if self._calls:
-            self._transport.abort()  # the answers could not be told apart any more
+            self.abort()  # the answers could not be told apart any more
         else:
             self._refuse(_bug(), close=True)
 
@@ -596,7 +620,8 @@ class Session(asyncio.Protocol):
         if call.answer is not None:  # a writer that fails may answer what it has answered already
             return False
         if body.__class__ in _LEASES and body.tasks and self._peer_has_gone():
-            self._leave()
+            self._abandon()
+            self._close()
             return False
         hub = self._hub
         calls = self._calls
@@ -646,7 +671,7 @@ class Session(asyncio.Protocol):
         self._write(answer)  # uvloop gathers the writes of a turn into one system call
         if self._write_paused and self._transport.get_write_buffer_size() > hub.config.unread_bytes_max:
             hub.metrics.deadlines_total += 1
-            self._transport.abort()
+            self.abort()
 
     def _advance(self, call: Call) -> None:
         """Behind an answer that left: sends those that waited for it, submits what was held back,
@@ -696,6 +721,6 @@ class Session(asyncio.Protocol):
             self._backlog.clear()
             self._unfed = b""
             self._resume()
+            self._hub.wheel.hasten(self, self._hub.wheel.tick + _LINGER_S)
         else:
-            self._transport.close()
-        self._hub.wheel.hasten(self, self._hub.wheel.tick + _LINGER_S)
+            self._close()
