@@ -81,7 +81,8 @@ class RealServer:
 class ScriptedServer:
     """Answers each request with the next step; when there is none left, as to an enqueue.
 
-    A step is the bytes of an answer, a tuple of bytes and what to do behind them, or a word. With `tls` it
+    A step is the bytes of an answer, a list of its pieces, a tuple of bytes and what to do behind them, or a
+    word. With `tls` it
     speaks TLS; handshakes that failed are in `refused`.
     """
 
@@ -165,6 +166,10 @@ class ScriptedServer:
         self.requests.append((line.strip(), headers, body))
         self.arrived.release()
         step = self.steps.popleft() if self.steps else answer()
+        if isinstance(step, list):
+            for piece in step:
+                connection.sendall(piece)  # over TLS, a record each
+            return True
         content, then = step if isinstance(step, tuple) else (b"", step)
         if isinstance(then, bytes):
             connection.sendall(then)

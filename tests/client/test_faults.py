@@ -67,6 +67,13 @@ def test_an_answer_that_is_torn_anywhere_is_asked_for_again(connect, scripted, c
     assert len(set(server.keys())) == 1 and len(server.requests) == 3
 
 
+def test_an_answer_may_come_byte_by_byte(connect, scripted):
+    server = scripted(*[[bytes([each]) for each in answer()]] * 2)
+    client = connect(server.url, retry=ONCE)
+    assert [client.enqueue("q").state for _ in range(2)] == ["ready", "ready"]
+    assert server.connections == 1
+
+
 def test_a_connection_that_was_closed_while_idle_costs_nothing(connect, scripted):
     server = scripted((answer(), CLOSE), (answer(), CLOSE))
     client = connect(server.url, retry=ONCE)
