@@ -79,8 +79,10 @@ class Access:
         self._needed = self._required or len(self.tokens) > 0
 
     def tick(self) -> list[TokenRecord]:
-        """Once a second: forgets what is over. Returns rows of tokens to write."""
+        """Once a second: ends what is over. Returns rows of tokens to write."""
         now_ms = self._clock.now_ms()
+        for token in self.tokens.expired(now_ms):
+            self.sessions.end_of_token(token.id)
         self.attempts.tidy(now_ms)
         self.sessions.tidy(now_ms)
         return self.tokens.used(now_ms)

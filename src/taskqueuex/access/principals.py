@@ -58,12 +58,6 @@ class TokenPrincipal(Principal):
         """Whether its time is over."""
         return 0 < self.expires_at <= now_ms
 
-    def end(self) -> None:
-        """It may do nothing any more: calls of it that wait are refused when their turn comes."""
-        self.restricted = True
-        self._patterns = {}
-        self._cache = {}
-
 
 class WebPrincipal(Principal):
     """The holder of a token, in a web session."""

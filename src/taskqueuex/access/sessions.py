@@ -72,7 +72,7 @@ class Sessions:
         digest = sha256(value.encode()).digest()
         session = self._by_digest[digest] = Session(token, digest, csrf_token, now_ms)
         if len(self._by_digest) > SESSIONS_MAX:
-            self._by_digest.popitem(last=False)
+            self.end(next(iter(self)))
         return session, value
 
     def _secret(self) -> str:
@@ -92,13 +92,13 @@ class Sessions:
         return session
 
     def end(self, session: Session) -> None:
-        """Ends one."""
+        """Ends one: calls made in it that still wait are not made."""
+        session.principal.end()
         self._by_digest.pop(session.digest, None)
 
     def end_of_token(self, token_id: str) -> None:
         """Ends all that were begun with a token."""
         for session in [each for each in self._by_digest.values() if each.token.id == token_id]:
-            session.principal.restricted, session.principal._patterns = True, {}
             self.end(session)
 
     def tidy(self, now_ms: int) -> None:

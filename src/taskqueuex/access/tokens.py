@@ -139,15 +139,17 @@ class Tokens:
         tokens = sorted(self._by_id.values(), key=lambda each: (each.record.created_at, each.id))
         return [token_view(each.record) for each in tokens]
 
-    def used(self, now_ms: int) -> list[TokenRecord]:
-        """Notes who was here since the last call, a second or so ago; returns rows to write.
+    def expired(self, now_ms: int) -> list[TokenPrincipal]:
+        """Those whose time is over since this was last asked: they have ended."""
+        found = [each for each in self._by_id.values() if each.is_expired(now_ms) and not each.ended]
+        for token in found:
+            token.end()
+        return found
 
-        Holders of tokens that have expired may do nothing any more: polls of theirs that wait are refused.
-        """
+    def used(self, now_ms: int) -> list[TokenRecord]:
+        """Notes who was here since the last call, a second or so ago; returns rows to write."""
         due = []
         for token in self._by_id.values():
-            if token.is_expired(now_ms):
-                token.end()
             if token.was_used:
                 token.was_used = False
                 token.record.last_used_at = now_ms

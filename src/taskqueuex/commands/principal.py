@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
-from taskqueuex.errors import Forbidden
+from taskqueuex.errors import Forbidden, Unauthenticated
 
 __all__ = ["ANYONE", "SCOPES", "Peer", "Principal", "matcher", "parse_scope"]
 
@@ -38,9 +38,10 @@ class Principal:
     """A caller, known or not. `id` is what it is told apart by, `name` what people call it.
 
     `restricted` is False for those who may do everything: nothing else needs to be asked of them.
+    `ended` is True once what it showed is no good any more: calls of it that still wait are not made.
     """
 
-    __slots__ = ("_cache", "_patterns", "id", "kind", "name", "restricted", "scopes")
+    __slots__ = ("_cache", "_patterns", "ended", "id", "kind", "name", "restricted", "scopes")
 
     def __init__(self, id: str, name: str, kind: Kind, scopes: Iterable[str]) -> None:
         """Raises ValueError where a scope is malformed."""
@@ -48,12 +49,24 @@ class Principal:
         self.name = name
         self.kind: Kind = kind
         self.scopes = tuple(scopes)
+        self.ended = False
         patterns: dict[str, list[str]] = {}
         for scope, pattern in map(parse_scope, self.scopes):
             patterns.setdefault(scope, []).append(pattern)
         self.restricted = "admin" not in patterns
         self._patterns = {scope: matcher(several) for scope, several in patterns.items()}
         self._cache: dict[tuple[str, str], bool] = {}
+
+    def end(self) -> None:
+        """It may do nothing any more, by whoever holds it."""
+        self.ended = self.restricted = True
+        self._patterns = {}
+        self._cache = {}
+
+    def require_current(self) -> None:
+        """Raises Unauthenticated where it has ended."""
+        if self.ended:
+            raise Unauthenticated("The token was revoked, or has expired")
 
     def has(self, scope: str) -> bool:
         """Whether it has a scope for any queue at all."""

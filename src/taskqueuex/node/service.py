@@ -52,6 +52,7 @@ class Service:
     def submit(self, call: Call) -> None:
         """Answers a call now, or starts what will."""
         try:
+            call.principal.require_current()
             answer = self._answers[call.command.name](call)
         except TaskQueueError as error:
             self._reply(call, error.status, error)

@@ -366,6 +366,8 @@ class Writer:
     def _apply(self, call: Call) -> None:
         self._applying = call
         try:
+            if call.principal.ended:
+                call.principal.require_current()
             if call.key and self._repeats(call):
                 return
             if is_query(call):
