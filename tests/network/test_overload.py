@@ -17,6 +17,8 @@ from taskqueuex.access.overload import (
     rank_of,
 )
 from taskqueuex.commands import COMMANDS
+from taskqueuex.errors import Unauthenticated
+from taskqueuex.network.hub import OpenDoor
 
 ENQUEUE_PATH = "/v1/queues/q/tasks"
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -288,6 +290,21 @@ def test_leave_for_a_body_is_refused_before_it_is_sent(full):
     wire = full.connect()
     wire.send(request_bytes("POST", ENQUEUE_PATH, Expect="100-continue", Content_Length="2"))
     assert wire.receive().status == 503
+
+
+def test_who_is_not_let_in_takes_no_place_of_others(full):
+    class Closed(OpenDoor):
+        def identify(self, *asked):
+            raise Unauthenticated("not you")
+
+    hub = full.server._hub
+    full.app.on_loop(lambda: setattr(hub, "guard", Closed()))
+    full.app.on_loop(lambda: setattr(hub.overload, "limit", 100.0))
+    before = hub.overload.admitted
+    wire = full.connect()
+    wire.send(request_bytes("POST", ENQUEUE_PATH, Expect="100-continue", Content_Length="8000000"))
+    assert wire.receive().status == 401
+    assert hub.overload.admitted == before
 
 
 def test_who_has_gone_is_not_taken(full):

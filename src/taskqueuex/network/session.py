@@ -446,11 +446,11 @@ class Session(asyncio.Protocol):
         path, _, _ = reader.url.partition(b"?")
         route, reader.target = hub.router.resolve(reader.method(), path)
         reader.route = route
-        if hub.overload.active and route.rank < NEVER:
-            self._consider(reader, route)
         reader.principal = hub.guard.identify(
             self.peer, route.command, reader.authorization, reader.cookie, reader.csrf
         )
+        if hub.overload.active and route.rank < NEVER:
+            self._consider(reader, route)
 
     def _consider(self, reader: RequestReader, route: Route) -> None:
         """The server has too much to do: refuses what is not to wait, or what is too large for it, before
