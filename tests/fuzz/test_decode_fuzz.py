@@ -7,13 +7,15 @@ What is taken for JSON is compared with the standard library's strict reader. Th
   bytes for it;
 - a number that does not fit the field that it is for (a double, 64 bits) is refused. A payload keeps it as it
   is;
-- a name that occurs twice in an object: both take it, and the last one counts. In a payload both stay.
+- a name that occurs twice in an object: both take it, and the last one counts; what the others had is not
+  looked at, however deep. In a payload both stay.
 """
 
 import ipaddress
+import itertools
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -34,32 +36,43 @@ _READERS = {
 _QUERIES = {row.name: row.query for row in COMMANDS.values()}
 
 
-def _levels(value: Any) -> Iterator[list[Any]]:
+class Document(NamedTuple):
+    """What a strict reader sees in a body."""
+
+    is_json: bool
+    is_wanted: bool  # it has no lone surrogate and nowhere too many levels
+    may_pass: bool  # the same of what counts: of a name that occurs twice, the last
+
+
+def _levels(value: Any, last_only: bool = False) -> Iterator[list[Any]]:
     """The values of each level of a document, without recursion."""
     level = [value]
     while level:
         yield level
-        containers = [each for each in level if isinstance(each, Pairs | list)]
-        level = [
-            inner
-            for each in containers
-            for item in each
-            for inner in (item if isinstance(each, Pairs) else (item,))
-        ]
+        level = [inner for each in level for inner in _inner(each, last_only)]
 
 
-def _parsed(raw: bytes) -> tuple[bool, bool]:
-    """Whether it is JSON as a strict reader sees it, and as it is wanted here."""
+def _inner(value: Any, last_only: bool) -> Iterable[Any]:
+    if isinstance(value, Pairs):
+        return itertools.chain.from_iterable(dict(value).items() if last_only else value)
+    return value if isinstance(value, list) else ()
+
+
+def _depth(levels: Iterable[list[Any]]) -> int:
+    return sum(any(isinstance(each, Pairs | list) for each in level) for level in levels)
+
+
+def _parsed(raw: bytes) -> Document:
     try:
         value = strict(raw)
     except RecursionError:
-        return True, False
+        return Document(True, False, False)
     except ValueError:
-        return False, False
+        return Document(False, False, False)
     levels = list(_levels(value))
-    depth = sum(any(isinstance(each, Pairs | list) for each in level) for level in levels)
-    texts = "".join(each for level in levels for each in level if isinstance(each, str))
-    return True, depth <= _DEPTH_MAX and not _SURROGATES(texts)
+    is_text = not _SURROGATES("".join(each for level in levels for each in level if isinstance(each, str)))
+    kept = _levels(value, last_only=True)
+    return Document(True, is_text and _depth(levels) <= _DEPTH_MAX, is_text and _depth(kept) <= _DEPTH_MAX)
 
 
 def _taken(read: Any, raw: bytes) -> tuple[Any, TaskQueueError | None]:
@@ -80,15 +93,15 @@ def check_payload(raw: bytes) -> None:
     document = b'{"payload":' + raw + b"}"
     body, error = _taken(_READERS["enqueue"], document)
     _is_told(error)
-    is_json, is_wanted = _parsed(document)
+    seen = _parsed(document)
     if error is None:
-        assert is_wanted
-        if _parsed(raw)[0]:  # else it holds other fields, as `1,"name":"x"` does
+        assert seen.may_pass
+        if _parsed(raw).is_json:  # else it holds other fields, as `1,"name":"x"` does
             assert bytes(body.payload).strip(b" \n\r\t") == raw.strip(b" \n\r\t")
     elif isinstance(error, InvalidJson):
-        assert not is_wanted
+        assert not seen.is_wanted
     else:
-        assert is_json
+        assert seen.is_json
 
 
 def check_body(example: tuple[str, bytes]) -> None:
@@ -96,18 +109,18 @@ def check_body(example: tuple[str, bytes]) -> None:
     name, raw = example
     body, error = _taken(_READERS[name], raw)
     _is_told(error)
-    is_json, is_wanted = _parsed(raw)
+    seen = _parsed(raw)
     if error is None:
         assert isinstance(body, COMMANDS[name].body)
-        assert is_wanted or (not raw and not COMMANDS[name].body_required)
+        assert seen.may_pass or (not raw and not COMMANDS[name].body_required)
         msgspec.json.encode(body)
     elif isinstance(error, InvalidJson):
-        assert not is_wanted
+        assert not seen.is_wanted
     else:
-        assert isinstance(error, Invalid) and error.errors and is_json
+        assert isinstance(error, Invalid) and error.errors and seen.is_json
     _, error = _taken(read_no_body, raw)
     _is_told(error)
-    is_nothing = not raw or raw.isspace() or (is_wanted and strict(raw) == Pairs())
+    is_nothing = not raw or raw.isspace() or (seen.is_wanted and strict(raw) == Pairs())
     assert (error is None) == is_nothing
 
 
