@@ -12,9 +12,11 @@ __all__ = [
     "COOKIE",
     "CSRF_TOKEN",
     "EXPECT",
+    "FETCH_SITE",
     "HOST",
     "IDEMPOTENCY_KEY",
     "IGNORED",
+    "ORIGIN",
     "REQUEST_TIMEOUT",
     "TRANSFER_ENCODING",
     "UPGRADE",
@@ -37,6 +39,8 @@ AUTHORIZATION: Final = 9
 COOKIE: Final = 10
 CSRF_TOKEN: Final = 11
 HOST: Final = 12
+ORIGIN: Final = 13
+FETCH_SITE: Final = 14
 
 _CODES = {
     b"authorization": AUTHORIZATION,
@@ -47,7 +51,9 @@ _CODES = {
     b"expect": EXPECT,
     b"host": HOST,
     b"idempotency-key": IDEMPOTENCY_KEY,
+    b"origin": ORIGIN,
     b"request-timeout-ms": REQUEST_TIMEOUT,
+    b"sec-fetch-site": FETCH_SITE,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"upgrade": UPGRADE,
     b"x-csrf-token": CSRF_TOKEN,

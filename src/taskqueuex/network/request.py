@@ -99,9 +99,12 @@ class RequestReader:
         "content_type",
         "cookie",
         "csrf",
+        "fetch_site",
+        "host",
         "in_request",
         "keep_alive_asked",
         "key",
+        "origin",
         "owner",
         "principal",
         "received_us",
@@ -129,7 +132,7 @@ class RequestReader:
         self.principal: Any = None
         self.refusal: TaskQueueError | None = None  # why it is not made, though its body is still read
         self.admitted = False  # the owner's: taken although the server has too much to do
-        self.url = self.body = b""
+        self.url = self.body = self.host = b""
         self.usable = True  # for another request
 
     # -- what the session asks --------------------------------------------------------------------
@@ -202,7 +205,7 @@ class RequestReader:
         self.in_request = self._in_head = True
         self._head_bytes = self._head_fed = self._header_count = self._hosts = self.began = 0
         self.url = self.body = self.content_type = self.key = self.timeout = self._content_length = b""
-        self.authorization = self.cookie = self.csrf = b""
+        self.authorization = self.cookie = self.csrf = self.origin = self.fetch_site = self.host = b""
         self._parts: bytearray | None = None
         self._expects = self._chunked = self.keep_alive_asked = False
         self.refusal = None
@@ -228,6 +231,7 @@ class RequestReader:
             self._hosts += 1
             if not _HOST(value):
                 raise BadRequest("Host: is not a name or an address")
+            self.host = value
         elif code == headers.CONTENT_LENGTH:
             self._content_length = value
         elif code == headers.CONTENT_TYPE:
@@ -248,6 +252,10 @@ class RequestReader:
             self.cookie = self.cookie + b"; " + value if self.cookie else value
         elif code == headers.CSRF_TOKEN:
             self.csrf = value
+        elif code == headers.ORIGIN:
+            self.origin = value or b"null"
+        elif code == headers.FETCH_SITE:
+            self.fetch_site = value.lower() or b"unknown"
         elif code == headers.EXPECT:
             self._expects = value.lower() == b"100-continue"
         elif code == headers.TRANSFER_ENCODING:

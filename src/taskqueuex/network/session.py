@@ -42,6 +42,7 @@ from taskqueuex.network.reply import CONTINUE, error_response
 from taskqueuex.network.request import RequestReader, StreamBroken
 from taskqueuex.network.room import Waiting
 from taskqueuex.network.routes import Route
+from taskqueuex.network.sites import check_site
 
 __all__ = ["Session"]
 
@@ -446,6 +447,8 @@ class Session(asyncio.Protocol):
         path, _, _ = reader.url.partition(b"?")
         route, reader.target = hub.router.resolve(reader.method(), path)
         reader.route = route
+        if (reader.origin or reader.fetch_site) and not reader.authorization:
+            check_site(reader.method(), reader.fetch_site, reader.origin, reader.host)
         reader.principal = hub.guard.identify(
             self.peer, route.command, reader.authorization, reader.cookie, reader.csrf
         )
