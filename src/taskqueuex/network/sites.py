@@ -2,7 +2,8 @@
 
 A browser sends them without asking anyone, and with what this machine or its user is trusted for: a server
 on loopback without tokens, a client certificate. It says for whom in headers that no page can set:
-Sec-Fetch-Site (W3C, Fetch Metadata Request Headers), or, in an old one, Origin (RFC 6454). Programs send neither.
+Sec-Fetch-Site (W3C, Fetch Metadata Request Headers), or, in an old one, Origin (RFC 6454).
+Programs send neither.
 """
 
 from typing import Final
