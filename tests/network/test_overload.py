@@ -91,7 +91,7 @@ def test_the_bound_is_lifted_within_a_second_after_it_has_ended(turns):
 
 def test_without_turns_it_is_lifted_as_well(turns):
     turns.run(1_000, 100_000)
-    turns.overload.on_idle_second(turns.now_us + 1_000_000)
+    turns.overload.on_second(turns.now_us + 1_000_000)
     assert not turns.overload.active
 
 
@@ -145,6 +145,14 @@ def test_a_store_that_takes_no_writes_takes_no_tasks(turns):
     turns.overload.on_stall(turns.now_us)
     assert turns.overload.refuses(ENQUEUE)
     turns.overload.on_written()
+    assert not turns.overload.active
+
+
+def test_a_store_that_failed_while_it_took_no_writes_is_not_waited_for(turns):
+    turns.overload.on_stall(turns.now_us)
+    turns.overload.on_second(turns.now_us + 500_000)
+    assert turns.overload.active
+    turns.overload.on_second(turns.now_us + 1_000_001)
     assert not turns.overload.active
 
 

@@ -86,7 +86,7 @@ class Overload:
         "_least_us",
         "_most",
         "_random",
-        "_stalled_since_us",
+        "_stalled_us",
         "_target_us",
         "_turns",
         "active",
@@ -111,7 +111,7 @@ class Overload:
         self.shed = [0] * NEVER  # calls sent away, by rank
         self.waiting = 0  # calls that wait to be taken, or to be sent away
         self.on_room: Callable[[int], int] | None = None  # takes up to so many that wait; returns how many
-        self._stalled_since_us = 0  # the store takes no writes since then; 0: it does
+        self._stalled_us = 0  # when the store put a write off, the last time; 0: it takes them
         self._begun_us = 0
         self._turns = 0  # of this interval
         self._least_us = 0  # of the longest waits of these turns
@@ -129,7 +129,7 @@ class Overload:
 
     def refuses(self, rank: int) -> bool:
         """Whether a call is not even to wait: it takes what there is none of."""
-        return rank < DEQUEUE and (self.memory_level > 0 or self._stalled_since_us > 0)
+        return rank < DEQUEUE and (self.memory_level > 0 or self._stalled_us > 0)
 
     def sent_away(self, rank: int) -> Overloaded:
         """What to tell the caller of one that is not taken."""
@@ -197,22 +197,23 @@ class Overload:
         if self._calm >= _CALM_INTERVALS:
             self.limit = float(_LIMIT_MAX)
 
-    def on_idle_second(self, now_us: int) -> None:
-        """Once a second: without turns nobody judges, nor takes those that wait."""
+    def on_second(self, now_us: int) -> None:
+        """Once a second: without turns nobody judges, and a store that failed says nothing of its end."""
         if self.limit < _LIMIT_MAX and now_us - self._begun_us > 5 * self._interval_us:
             self.limit = float(_LIMIT_MAX)
-            self._update()
+        if self._stalled_us and now_us - self._stalled_us > 1_000_000:
+            self._stalled_us = 0
+        self._update()
 
     def on_stall(self, now_us: int) -> None:
-        """The store took no write."""
-        if not self._stalled_since_us:
-            self._stalled_since_us = now_us
+        """The store put a write off; it is tried again soon."""
+        self._stalled_us = now_us
         self._update()
 
     def on_written(self) -> None:
         """The store takes writes."""
-        if self._stalled_since_us:
-            self._stalled_since_us = 0
+        if self._stalled_us:
+            self._stalled_us = 0
             self._update()
 
     def set_memory(self, level: int) -> None:
@@ -221,4 +222,4 @@ class Overload:
         self._update()
 
     def _update(self) -> None:
-        self.active = self.limit < _LIMIT_MAX or self.memory_level > 0 or self._stalled_since_us > 0
+        self.active = self.limit < _LIMIT_MAX or self.memory_level > 0 or self._stalled_us > 0

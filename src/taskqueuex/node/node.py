@@ -254,7 +254,7 @@ class Node:
                 self._disk.tick(self.directory.free_bytes())
                 self._memory.tick()
                 self._syncs.tick()
-                self.state.overload.on_idle_second(self.state.clock.monotonic_us())
+                self.state.overload.on_second(self.state.clock.monotonic_us())
                 self.service.sample()
                 sequence = writer.synced_sequence
                 if sequence > self._watermark:

@@ -67,31 +67,44 @@ PRESETS = {
 
 
 class RocksRows:
-    """A WriteBatch with the families' handles at hand."""
+    """Rows that are written together.
 
-    __slots__ = ("_delete", "_families", "_put", "batch", "count")
+    They are kept as they are until then: a write that the store puts off spends its WriteBatch all the same,
+    and is repeated with another one.
+    """
+
+    __slots__ = ("_append", "_families", "_rows")
 
     def __init__(self, families: list[ColumnFamily]) -> None:
-        self.batch = WriteBatch(raw_mode=True)
-        self.count = 0
+        # (family, key, value), None for a deletion, a tuple of the end for a range of them.
+        self._rows: list[tuple[int, bytes, bytes | tuple[bytes] | None]] = []
+        self._append = self._rows.append
         self._families = families
-        self._put = self.batch.put
-        self._delete = self.batch.delete
 
     def put(self, family: int, key: bytes, value: bytes) -> None:
-        self.count += 1
-        self._put(key, value, self._families[family])
+        self._append((family, key, value))
 
     def delete(self, family: int, key: bytes) -> None:
-        self.count += 1
-        self._delete(key, self._families[family])
+        self._append((family, key, None))
 
     def delete_range(self, family: int, start: bytes, end: bytes) -> None:
-        self.count += 1
-        self.batch.delete_range(start, end, self._families[family])
+        self._append((family, start, (end,)))
+
+    def to_batch(self) -> WriteBatch:
+        """All of them, in order, for one write."""
+        batch = WriteBatch(raw_mode=True)
+        families, put, delete = self._families, batch.put, batch.delete
+        for family, key, value in self._rows:
+            if value is None:
+                delete(key, families[family])
+            elif type(value) is tuple:
+                batch.delete_range(key, value[0], families[family])
+            else:
+                put(key, value, families[family])
+        return batch
 
     def __len__(self) -> int:
-        return self.count
+        return len(self._rows)
 
 
 def _options(preset: Preset, cache: Cache) -> Options:
@@ -165,7 +178,7 @@ class RocksKeyValue:
     def write(self, rows: RowBatch) -> None:
         assert isinstance(rows, RocksRows)
         try:
-            self._db.write(rows.batch, self._write_options)
+            self._db.write(rows.to_batch(), self._write_options)
         except Exception as error:
             raise _storage_error(error) from error
 
