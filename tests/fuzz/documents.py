@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["Pairs", "broken_texts", "strict", "texts"]
+__all__ = ["PLACES", "Pairs", "broken_texts", "spoiled", "strict", "texts"]
 
 _SPACES = st.sampled_from(["", "", "", " ", "\n", "\t\r "])
 _PLAIN_NUMBERS = "0 -0 1 -1 1.5 1e5 1E-5 -1.5e+300 1e400 -1e400 0.0 9007199254740993"
@@ -57,16 +57,16 @@ _EXTENSIONS = (
 _JUNK = st.sampled_from([*_MARKS, *_NOT_UTF8, *_EXTENSIONS, b"//x\n", b'{"a"}'])
 
 
-def _spoiled(text: str, places: list[tuple[int, int, bytes]]) -> bytes:
-    raw = text.encode("utf-8", "surrogatepass")
+def spoiled(raw: bytes, places: list[tuple[int, int, bytes]]) -> bytes:
+    """A document with junk here and there, in place of what was there."""
     for place, dropped, junk in places:
         at = place % (len(raw) + 1)
         raw = raw[:at] + junk + raw[at + dropped :]
     return raw
 
 
-_PLACES = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 2), _JUNK), max_size=2)
-broken_texts = st.builds(_spoiled, texts, _PLACES)
+PLACES = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 2), _JUNK), max_size=2)
+broken_texts = st.builds(spoiled, texts.map(lambda text: text.encode("utf-8", "surrogatepass")), PLACES)
 
 
 class Pairs(tuple[Any, ...]):

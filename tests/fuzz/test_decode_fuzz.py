@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 from budget import cases_of, fuzz
-from documents import Pairs, broken_texts, strict, texts
+from documents import PLACES, Pairs, broken_texts, spoiled, strict, texts
 from hypothesis import strategies as st
+from shapes import wanted
 
 from taskqueuex.commands import COMMANDS
 from taskqueuex.errors import Invalid, InvalidJson, TaskQueueError
@@ -113,7 +114,7 @@ def check_body(example: tuple[str, bytes]) -> None:
     if error is None:
         assert isinstance(body, COMMANDS[name].body)
         assert seen.may_pass or (not raw and not COMMANDS[name].body_required)
-        msgspec.json.encode(body)
+        assert _READERS[name](msgspec.json.encode(body)) == body
     elif isinstance(error, InvalidJson):
         assert not seen.is_wanted
     else:
@@ -157,18 +158,24 @@ _VALUES = st.one_of(
 )
 
 
+_WANTED = {name: wanted(COMMANDS[name].body) for name in _READERS}
+
+
 @st.composite
 def _bodies(draw: st.DrawFn) -> tuple[str, bytes]:
-    """Objects with the fields of a command, and perhaps others; some are broken."""
+    """What a command wants, or objects with its fields and any values; some are spoiled."""
     name = draw(st.sampled_from(sorted(_READERS)))
-    kind = COMMANDS[name].body
-    names = [*getattr(kind, "__struct_fields__", ("tasks",)), "tasks", "id", "lease", "payload", "other"]
-    fields = draw(st.lists(st.tuples(st.sampled_from(names), _VALUES), max_size=5))
-    text = "{" + ",".join(f'"{field}":{value}' for field, value in fields) + "}"
-    if draw(st.booleans()):
-        return name, text.encode("utf-8", "surrogatepass")
+    if draw(st.integers(0, 2)):
+        text = draw(_WANTED[name])
+    else:
+        names = [*COMMANDS[name].body.__struct_fields__, "tasks", "id", "lease", "payload", "other"]
+        fields = draw(st.lists(st.tuples(st.sampled_from(names), _VALUES), max_size=5))
+        text = "{" + ",".join(f'"{field}":{value}' for field, value in fields) + "}"
+    raw = text.encode("utf-8", "surrogatepass")
+    if draw(st.integers(0, 3)):
+        return name, raw
     return name, draw(
-        st.one_of(broken_texts, st.binary(max_size=12), st.just(text.encode("utf-8", "replace")[:-1]))
+        st.one_of(st.builds(spoiled, st.just(raw), PLACES), broken_texts, st.binary(max_size=12))
     )
 
 
