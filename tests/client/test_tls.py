@@ -13,7 +13,7 @@ from tests.client.secure import Certificates
 from tests.client.servers import CLOSE, ENQUEUED, RealServer, ScriptedServer, answer, problem
 from tests.client.shells import connecting
 
-from taskqueuex.client import TLS, AsyncClient, Client, RetryPolicy
+from taskqueuex.client import TLS, AsyncClient, Client, Credentials, RetryPolicy
 from taskqueuex.errors import ConnectionFailed, Invalid, PayloadTooLarge, ProtocolError
 
 FAST = RetryPolicy(base_s=0.001, cap_s=0.002)
@@ -301,6 +301,11 @@ def test_options_of_tls_that_cannot_be_used_are_named(certificates, tmp_path):
 def test_tls_for_a_server_without_it_is_refused():
     with pytest.raises(Invalid, match="no server is https://"):
         Client("http://127.0.0.1:1", tls=TLS())
+
+
+def test_a_token_does_not_show():
+    found = Credentials.of({"TQX_TOKEN": "secret"}, "http://127.0.0.1:1")
+    assert found.token == "secret" and "secret" not in repr(found)
 
 
 def test_options_survive_being_written_down(tmp_path):

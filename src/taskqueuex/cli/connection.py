@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 import typer
@@ -106,7 +106,7 @@ class Connection:
     """A server, and what its clients need."""
 
     server: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)  # it is not to be seen in tracebacks
     tls: TLS | None = None
 
     @classmethod

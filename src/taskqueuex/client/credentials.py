@@ -4,7 +4,7 @@ import functools
 import ipaddress
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from taskqueuex.client.tls import TLS
@@ -21,7 +21,7 @@ _TOKEN_BYTES_MAX: Final = 4 << 10
 class Credentials:
     """A token, and what TLS connections are made with; what is None is not given."""
 
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)  # it is not to be seen in logs
     tls: TLS | None = None
 
     @classmethod
