@@ -95,6 +95,8 @@ def test_a_server_that_fails_on_is_left_alone_for_longer_up_to_a_bound():
         "http://a:x",
         "http://a:0",
         "http://a/path",
+        "http://.a",
+        "https://a..b",
         "http://u:p@a",
         "unix:",
     ],

@@ -80,6 +80,7 @@ def _parse(url: str) -> tuple[tuple[str, int] | str, str]:
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # as it is looked up
     except ValueError:
         parts, host, port = SplitResult("", "", "", "", ""), None, None
     if host is None or parts.scheme not in _PORTS or parts.username is not None or port == 0:
