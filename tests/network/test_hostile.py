@@ -1,12 +1,16 @@
 """Each case of `hostile.py` over a real socket: the answer it has, and a server that is well afterwards."""
 
 import contextlib
+import gc
 import socket
 import struct
 
 import pytest
 from hostile import CASES, ENQUEUE
 from wires import request_bytes
+
+from taskqueuex.network.session import Session
+from taskqueuex.network.unread import taken_bytes
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -125,9 +129,9 @@ def test_a_client_that_reads_slowly_is_served(running):
     wire.send(request_bytes("POST", ENQUEUE, {}))
     session = running.app.next_call().sink
     for _ in range(5):
-        unread = running.app.on_loop(session._count_unread)
+        taken = running.app.on_loop(lambda: taken_bytes(session._transport))
         assert wire._file.read(300_000)
-        running.wait_for(lambda: running.app.on_loop(session._count_unread) < unread)  # noqa: B023
+        running.wait_for(lambda: running.app.on_loop(lambda: taken_bytes(session._transport)) > taken)  # noqa: B023
         running.tick(30)
     assert running.metrics.connections == 1
 
@@ -209,3 +213,36 @@ def test_leave_to_send_is_not_given_when_the_body_has_come(running):
     second = running.sessions()[0]._calls[0]
     running.app.reply(second)
     assert [wire.receive().status for _ in range(2)] == [200, 200], "no 100 Continue among them"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request_bytes("GET", "/healthz", Connection="close"),
+        CASES["framing: Content-Length, then Transfer-Encoding"].sent,
+        CASES["head: no Host"].sent,
+        CASES["JSON: NaN"].sent,
+        request_bytes("POST", ENQUEUE, {"payload": "x" * 100})[:-1],
+        b"",
+    ],
+)
+def test_a_connection_that_has_ended_is_freed_at_once(running, sent):
+    """Cycles would be left to the garbage collector, which stops the loop when there are thousands."""
+
+    def sessions():
+        return [each for each in gc.get_objects() if isinstance(each, Session)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            wire = running.connect()
+            wire.send(sent)
+            wire.close()
+        running.wait_for(lambda: running.metrics.connections_total >= 20 and not running.metrics.connections)
+        while not running.app.calls.empty():
+            running.app.calls.get()
+        assert running.app.on_loop(lambda: None) is None
+        assert len(sessions()) == 0
+    finally:
+        gc.enable()

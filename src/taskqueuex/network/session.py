@@ -19,12 +19,9 @@ Rules:
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import math
 import select
-import struct
-import termios
 from collections import deque
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -43,6 +40,7 @@ from taskqueuex.network.request import RequestReader, StreamBroken
 from taskqueuex.network.room import Waiting
 from taskqueuex.network.routes import Route
 from taskqueuex.network.sites import check_site
+from taskqueuex.network.unread import is_unread, taken_bytes
 
 __all__ = ["Session"]
 
@@ -101,14 +99,15 @@ class Session(asyncio.Protocol):
         "_hub",
         "_keep_alive",
         "_last",
+        "_looked_tick",
         "_paused",
         "_poll",
         "_queued",
         "_reader",
         "_submitting",
+        "_taken",
         "_transport",
         "_unfed",
-        "_unread",
         "_waiting",
         "_write",
         "_write_paused",
@@ -138,7 +137,8 @@ class Session(asyncio.Protocol):
         self._poll: select.poll | None = None  # made when the first task is handed out
         self._waiting: Waiting | None = None  # a request in the waiting room; the others are behind it
         self._write_paused = False  # the client does not read its answers
-        self._unread = 0  # bytes of answers that it had not read when that was looked at last
+        self._taken = 0  # of its answers, when that was looked at last
+        self._looked_tick = 0
         self._submitting = False  # the loop in _advance runs
         self._continue_owed = False  # 100 Continue, once the earlier answers are out
         self._active_tick = hub.wheel.tick  # the second in which bytes came or went last
@@ -159,8 +159,9 @@ class Session(asyncio.Protocol):
         elif self.peer.tls:
             self.peer.certificate = self._transport.get_extra_info("peercert") or None
         if not hub.enter(self):
+            hub.wheel.place(self, hub.wheel.tick + _LINGER_S)
             self._write(error_response(Overloaded("Too many connections", retry_after_s=1.0)))
-            self._transport.close()
+            self._close()
             return
         self.closed, self._entered = False, True
         hub.wheel.place(self, hub.wheel.tick + hub.idle_ticks)
@@ -169,9 +170,14 @@ class Session(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._abandon()
         self._leave()
+        self._hub.wheel.remove(self)  # one that was not let in is there too
         if self._reader is not None:
             self._hub.give_back(self._reader)
             self._reader = None
+        # Calls name this as their sink. Thousands of connections a second that still hold some would be left
+        # to the garbage collector, which stops the loop for as long as it takes.
+        self._last = self._headless = None
+        self._calls = []
 
     def _leave(self) -> None:
         """It is no connection of the server's any more. Until then it counts, and has its deadlines:
@@ -195,6 +201,7 @@ class Session(asyncio.Protocol):
     def _close(self) -> None:
         """Closes behind what was written. A client that does not read it is looked after by the wheel."""
         self._finishing = True
+        self._note_taken()
         self._transport.close()
         self._hub.wheel.hasten(self, self._hub.wheel.tick + _LINGER_S)
 
@@ -219,7 +226,7 @@ class Session(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
-        self._unread = self._count_unread()
+        self._note_taken()
         self._pause()
         hub = self._hub
         hub.wheel.hasten(self, hub.wheel.tick + hub.read_ticks)
@@ -274,7 +281,7 @@ class Session(asyncio.Protocol):
     def on_due(self, tick: int) -> int:
         """See `Watched`: closes a connection that takes too long, and says when to look again."""
         reader = self._reader
-        if self._write_paused or (self._finishing and self._transport.get_write_buffer_size()):
+        if self._write_paused or (self._finishing and is_unread(self._transport)):
             return self._look_at_unread(tick)
         if self._finishing:
             return self._abort_at(self._active_tick + _LINGER_S, tick)
@@ -285,6 +292,8 @@ class Session(asyncio.Protocol):
         due = self._active_tick + self._hub.idle_ticks
         if due > tick:
             return due
+        if is_unread(self._transport):
+            return self._look_at_unread(tick)
         self._close()
         return tick + _LINGER_S
 
@@ -297,21 +306,18 @@ class Session(asyncio.Protocol):
     def _look_at_unread(self, tick: int) -> int:
         """A client must read its answers, if slowly."""
         config, read_s = self._hub.config, self._hub.read_ticks
-        before, self._unread = self._unread, self._count_unread()
-        if before and before - self._unread < min(before, config.body_bytes_per_s_min * read_s):
+        if tick < self._looked_tick + read_s:
+            return self._looked_tick + read_s
+        before = self._taken
+        self._note_taken()
+        if self._taken - before < config.body_bytes_per_s_min * read_s:
             self._hub.metrics.deadlines_total += 1
-            self.abort()
-            return 0
+            return self._abort_at(tick, tick)
+        self._active_tick = tick
         return tick + read_s
 
-    def _count_unread(self) -> int:
-        """Bytes of answers that the client's side has not taken; the kernel may hold millions of them."""
-        try:
-            descriptor = self._transport.get_extra_info("socket").fileno()
-            (queued,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4))
-        except OSError:
-            queued = 0  # it is closed
-        return self._transport.get_write_buffer_size() + int(queued)
+    def _note_taken(self) -> None:
+        self._taken, self._looked_tick = taken_bytes(self._transport), self._hub.wheel.tick
 
     def _look_at_request(self, reader: RequestReader, tick: int) -> int:
         """A request must come, its head within a time, its body at a rate."""
@@ -719,6 +725,7 @@ class Session(asyncio.Protocol):
             return
         self._finishing = True
         if self._deaf and self._transport.can_write_eof():
+            self._note_taken()
             self._transport.write_eof()  # on_due closes the other side, if the client does not
             self._write_paused = False
             self._backlog.clear()
