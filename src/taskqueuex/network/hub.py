@@ -272,7 +272,6 @@ class Hub:
 
     def leave(self, session: Connection) -> None:
         """Takes leave of a session."""
-        self.wheel.remove(session)
         self.metrics.connections -= 1
         address = session.peer.address
         if address:

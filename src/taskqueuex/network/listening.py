@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 _ACCEPTED_AT_ONCE: Final = 64
 _GREETING_MAX: Final = 1_000  # connections in their handshake; more wait in the kernel's backlog
-_SHUTDOWN_S: Final = 2.0  # for TLS to say goodbye
+_SHUTDOWN_S: Final = 86_400.0  # for TLS to flush and say goodbye: the wheel sees to it that it gets on
 _CLOSED_AT_ONCE: Final = (ConnectionError, ssl.SSLError, TimeoutError, ProxyError, OSError)
 
 
