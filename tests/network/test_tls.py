@@ -259,3 +259,55 @@ def test_a_key_of_another_certificate_is_refused(files, authority, tmp_path):
 def test_a_clients_ca_without_a_certificate_is_refused(files):
     with pytest.raises(TlsError, match=r"network\.tls_client_ca: .*holds no certificate"):
         server_context(NetworkConfig(**files, tls_client_ca=__file__))
+
+
+# -- answers that are read slowly, or not at all ----------------------------------------------------------
+
+
+def ask_for_much(running, authority, **headers):
+    """A connection whose answer is larger than all buffers, and its first bytes."""
+    running.app.body = b'"' + b"x" * 20_000_000 + b'"'
+    plain = socket.socket()
+    plain.settimeout(TIMEOUT_S)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    plain.connect(running.address)
+    connection = client_context(authority).wrap_socket(plain, server_hostname="localhost")
+    connection.sendall(request_bytes("POST", "/v1/queues/q/tasks", {}, **headers))
+    running.app.next_call()
+    return connection
+
+
+@pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
+def test_an_answer_that_is_read_slowly_is_read_to_its_end(serve_tls, authority, headers):
+    running = serve_tls()
+    with closing(ask_for_much(running, authority, **headers)) as connection:
+        file = connection.makefile("rb")
+        while file.readline() != b"\r\n":
+            pass
+        for _ in range(20):
+            assert len(file.read(1_000_000)) == 1_000_000
+            running.tick(30)
+        assert file.read(2) == b'x"'
+        file.close()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
+def test_who_does_not_read_is_cut_off(serve_tls, authority, headers):
+    running = serve_tls()
+    with closing(ask_for_much(running, authority, **headers)):
+        running.tick(180)
+        running.wait_for(lambda: running.metrics.connections == 0)
+        assert running.metrics.deadlines_total == 1
+
+
+def test_who_is_not_let_in_and_does_not_say_goodbye_is_gone_all_the_same(serve_tls, authority):
+    running = serve_tls(max_connections=1, max_connections_per_address=9)
+    running.app.holds = True
+    with closing(connect(running, client_context(authority))) as one:
+        one.sendall(request_bytes("POST", "/v1/queues/q/dequeue", {"wait_ms": 60_000}))
+        running.app.next_call()
+        with closing(connect(running, client_context(authority))) as other:
+            running.wait_for(lambda: len(running.sessions()) == 2)
+            running.wait_for(lambda: running.tick() or len(running.sessions()) == 1)
+            assert running.metrics.connections == 1
+            assert other.recv(12) == b"HTTP/1.1 503"

@@ -307,7 +307,8 @@ class Session(asyncio.Protocol):
         """A client must read its answers, if slowly."""
         config, read_s = self._hub.config, self._hub.read_ticks
         if tick < self._looked_tick + read_s:
-            return self._looked_tick + read_s
+            # Behind the last answer it is asked more often whether all is read: nothing else is waited for.
+            return tick + _LINGER_S if self._finishing else self._looked_tick + read_s
         before = self._taken
         self._note_taken()
         if self._taken - before < config.body_bytes_per_s_min * read_s:
