@@ -1,14 +1,17 @@
 """TLS: real certificates, clients with and without their own, new ones while connections go on."""
 
+import asyncio
 import socket
 import ssl
 import subprocess
 from contextlib import closing
 
+import msgspec
 import pytest
 import trustme
 from wires import TIMEOUT_S, Running, request_bytes
 
+from taskqueuex.commands.consume import DequeueReply
 from taskqueuex.network import NetworkConfig, TlsError
 from taskqueuex.network.tls import server_context
 
@@ -311,3 +314,19 @@ def test_who_is_not_let_in_and_does_not_say_goodbye_is_gone_all_the_same(serve_t
             running.wait_for(lambda: running.tick() or len(running.sessions()) == 1)
             assert running.metrics.connections == 1
             assert other.recv(12) == b"HTTP/1.1 503"
+
+
+def test_a_task_is_not_given_to_a_connection_that_is_about_to_be_lost(serve_tls, authority):
+    """TLS has lost it, and the session is told in the next turn of the loop: the writer may be between."""
+    running = serve_tls()
+    running.app.holds = True
+    with closing(connect(running, client_context(authority))) as connection:
+        connection.sendall(request_bytes("POST", "/v1/queues/q/dequeue", {"wait_ms": 60_000}))
+        call = running.app.next_call()
+
+        async def lose():
+            call.sink._transport.abort()
+            await asyncio.sleep(0)
+            return call.sink.closed, call.sink.on_reply(call, 200, DequeueReply([msgspec.UNSET]), None)
+
+        assert running.await_(lose()) == (False, False)

@@ -657,8 +657,11 @@ class Session(asyncio.Protocol):
         """Whether the client has closed, although that was not read yet: its last request and its end
         may have come together, and a task handed to it now would be lost until its lease expires."""
         if self._poll is None:
+            socket = self._transport.get_extra_info("socket")
+            if socket is None or socket.fileno() < 0:
+                return True  # TLS has lost it, and tells in the next turn of the loop
             self._poll = select.poll()
-            self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+            self._poll.register(socket.fileno(), select.POLLRDHUP)
         return bool(self._poll.poll(0))
 
     def _rare_answer(
