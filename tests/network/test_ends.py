@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 
 import pytest
 from wires import request_bytes
@@ -57,3 +58,34 @@ def test_a_request_that_stops_halfway_behind_a_poll_is_refused_once(serve):
     running.tick(10)
     assert running.metrics.deadlines_total == 1
     assert len(running.app.on_loop(lambda: list(session._calls))) == 2
+
+
+def test_a_connection_that_is_not_read_is_seen_to_be_gone(serve):
+    """Reading is paused behind a long pipeline, and so nothing tells that the other side has reset it."""
+    running = serve(pipeline_max=2)
+    running.app.holds = True
+    wire = running.connect()
+    wire.send(request_bytes("POST", "/v1/queues/q/dequeue", {"wait_ms": 60_000}) * 4)
+    (session,) = running.sessions()
+    running.wait_for(lambda: session._paused)
+    running.tick(30)
+    assert not session.closed, "it is there, and waits"
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.close()
+    running.wait_for(lambda: running.tick() or not running.metrics.connections)
+    assert running.app.gone.get_nowait() is session
+
+
+def test_a_client_that_sends_no_more_and_is_not_read_is_not_gone(serve):
+    running = serve(pipeline_max=2)
+    running.app.holds = True
+    wire = running.connect()
+    wire.send(request_bytes("POST", ENQUEUE, {}) * 4)
+    (session,) = running.sessions()
+    running.wait_for(lambda: session._paused)
+    wire.socket.shutdown(socket.SHUT_WR)
+    running.tick(30)
+    for _ in range(4):
+        running.app.reply(running.app.next_call())
+    assert [wire.receive().status for _ in range(4)] == [200] * 4
+    assert wire.is_closed()

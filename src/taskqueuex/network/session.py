@@ -40,7 +40,7 @@ from taskqueuex.network.request import RequestReader, StreamBroken
 from taskqueuex.network.room import Waiting
 from taskqueuex.network.routes import Route
 from taskqueuex.network.sites import check_site
-from taskqueuex.network.unread import is_unread, taken_bytes
+from taskqueuex.network.unread import is_dead, is_unread, taken_bytes
 
 __all__ = ["Session"]
 
@@ -49,6 +49,7 @@ _JSON = b"application/json"
 _LEASES = (DequeueReply, SettleReply)
 _HANDS_OUT = frozenset({"dequeue", "dequeue_queue", "settle"})
 _LINGER_S = 2  # how long a client whose stream broke may take to notice
+_SILENT_S = 5  # how often it is asked whether one that is not read is still there
 _TLS_HANDSHAKE: Final = b"\x16"
 _SLICE: Final = (
     16 << 10
@@ -241,6 +242,7 @@ class Session(asyncio.Protocol):
         if not self._paused and not self.closed:
             self._paused = True
             self._transport.pause_reading()
+            self._hub.wheel.hasten(self, self._hub.wheel.tick + _SILENT_S)
 
     def _resume(self) -> None:
         if not self._paused or self._write_paused or self._backlog or self.closed:
@@ -288,7 +290,7 @@ class Session(asyncio.Protocol):
         if reader is not None and reader.in_request and not self._paused and not self._deaf:
             return self._look_at_request(reader, tick)
         if self._calls:
-            return tick + self._hub.idle_ticks
+            return self._look_at_silent(tick) if self._paused else tick + self._hub.idle_ticks
         due = self._active_tick + self._hub.idle_ticks
         if due > tick:
             return due
@@ -302,6 +304,12 @@ class Session(asyncio.Protocol):
             return due
         self.abort()
         return 0
+
+    def _look_at_silent(self, tick: int) -> int:
+        """One that is not read does not tell of its end. Dead ones with polls cost their client nothing."""
+        if is_dead(self._transport):
+            return self._abort_at(tick, tick)
+        return tick + _SILENT_S
 
     def _look_at_unread(self, tick: int) -> int:
         """A client must read its answers, if slowly."""

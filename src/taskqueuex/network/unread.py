@@ -7,12 +7,13 @@ that have not been read.
 
 import asyncio
 import fcntl
+import select
 import socket
 import struct
 import termios
 from typing import Any, Final
 
-__all__ = ["is_unread", "taken_bytes"]
+__all__ = ["is_dead", "is_unread", "taken_bytes"]
 
 _ACKED_AT: Final = 120  # of tcpi_bytes_acked in tcp_info (linux/tcp.h)
 _INFO_BYTES: Final = 128
@@ -30,6 +31,16 @@ def is_unread(transport: asyncio.Transport) -> bool:
         return sock is not None and _queued_bytes(transport, sock) > 0
     except OSError:
         return False  # it is closed
+
+
+def is_dead(transport: asyncio.Transport) -> bool:
+    """Whether the other end has reset the connection, or closed both of its directions."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)  # what is always told: POLLHUP and POLLERR
+    return bool(poll.poll(0))
 
 
 def taken_bytes(transport: asyncio.Transport) -> int:
