@@ -187,3 +187,25 @@ def test_an_item_of_a_partial_batch_is_refused_alone(admin, as_holder, parent):
     body = {"tasks": [{}, child_of(parent)], "partial": True}
     first, second = as_holder("produce:a").good("POST", "/v1/queues/a/tasks/batch", body)["results"]
     assert first["state"] == "ready" and second["status"] == 403
+
+
+def test_a_refusal_does_not_tell_the_queue_of_another_s_task_or_schedule(admin, as_holder):
+    secret = "merger-with-acme"
+    task = admin.good("POST", f"/v1/queues/{secret}/tasks", {})["id"]
+    admin.good("PUT", "/v1/schedules/nightly", {"queue": secret, "every_ms": 60_000, "task": {}})
+    holder = as_holder("read:mine", "operate:mine", "consume:mine", "produce:mine")
+    asked = [
+        ("GET", f"/v1/tasks/{task}", None),
+        ("POST", f"/v1/tasks/{task}/ack", {"lease": "x"}),
+        ("POST", f"/v1/tasks/{task}/cancel", None),
+        ("POST", "/v1/settle", {"ack": [{"id": task, "lease": "x"}]}),
+        ("POST", "/v1/queues/mine/tasks", {"depends_on": [task]}),
+        ("POST", "/v1/queues/mine/tasks", {"depends_on": [task], "with_parents": True}),
+        ("GET", "/v1/schedules/nightly", None),
+        ("POST", "/v1/schedules/nightly/trigger", None),
+        ("PUT", "/v1/schedules/nightly", {"queue": "mine", "every_ms": 60_000, "task": {}}),
+    ]
+    for method, path, body in asked:
+        reply = holder.call(method, path, body)
+        assert b"forbidden" in reply.body, (path, reply)
+        assert secret.encode() not in reply.body, (path, reply)

@@ -31,13 +31,19 @@ def admit(core: Core, call: Call) -> None:
 
 def admit_task(core: Core, principal: Principal, scope: str, task_id: bytes) -> None:
     """Raises Forbidden, NotFound, or Need."""
-    principal.require(scope, queue_name(core.find(task_id).partition.queue))
+    _require(principal, scope, queue_name(core.find(task_id).partition.queue), "task")
+
+
+def _require(principal: Principal, scope: str, queue: str, what: str) -> None:
+    # The queue is not named: whoever may not look is not told where a task or a schedule is.
+    if not principal.allows(scope, queue):
+        raise Forbidden(f"the scope {scope} is needed for the queue of this {what}")
 
 
 def _admit_schedule(core: Core, call: Call) -> None:
     schedule = core.schedules.get(call.target)
     if schedule is not None:
-        call.principal.require(call.command.scope, schedule.record.queue)
+        _require(call.principal, call.command.scope, schedule.record.queue, "schedule")
 
 
 def admit_parents(
@@ -56,7 +62,7 @@ def admit_parents(
     handed = with_parents if with_parents is not None else queue is not None and queue.config.with_parents
     for name in hidden:
         if handed:
-            raise Forbidden(f"with_parents: the scope read is needed for queue {name!r} of a parent")
+            raise Forbidden("with_parents: the scope read is needed for the queue of each parent")
         if not principal.allows("produce", name):
-            raise Forbidden(f"depends_on: the scope read or produce is needed for queue {name!r} of a parent")
+            raise Forbidden("depends_on: the scope read or produce is needed for the queue of each parent")
     return False
