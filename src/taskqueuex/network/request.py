@@ -195,6 +195,10 @@ class RequestReader:
         """The bytes of the body, as far as the head tells."""
         return int(self._content_length or b"0")
 
+    def bytes_to_come(self) -> int:
+        """Bytes of the body under way that are still to come, as far as its head told."""
+        return self.announced() - self.body_size() if self.in_request and not self._in_head else 0
+
     def body_size(self) -> int:
         """Bytes of the body so far."""
         return len(self.body if self._parts is None else self._parts)
@@ -219,6 +223,8 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_count += 1
         self._head_bytes += len(name) + len(value) + 4  # the colon, the space, the line's end
+        if self._header_count > self._config.headers_max:
+            raise self._head_too_large()  # at once: thousands of tiny ones fit into the bytes of a head
         if not self._in_head:
             self._check_head_size()  # a trailer, which means nothing here
             return
@@ -344,10 +350,7 @@ class RequestReader:
 
     def _check_head_size(self) -> None:
         config = self._config
-        if (
-            self._head_bytes + len(self.url) > config.head_bytes_max
-            or self._header_count > config.headers_max
-        ):
+        if self._head_bytes + len(self.url) > config.head_bytes_max:
             raise self._head_too_large()
 
     def _head_too_large(self) -> HeadersTooLarge:

@@ -400,20 +400,29 @@ class Session(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         """Reads slice by slice, until calls have to be answered first, or others want their turn."""
         hub = self._hub
-        for start in range(0, len(data), _SLICE):
-            if self._paused:
-                self._unfed = data[start:]
-                return
-            if not hub.has_time():
-                self._unfed = data[start:]
-                self._pause()
-                self._queue_up()
+        start = 0
+        while start < len(data):
+            if self._paused or not hub.has_time():
+                self._put_off(data[start:])
                 return
             begun_us = hub.clock.monotonic_us()
-            self._read(data[start : start + _SLICE])
+            end = start + self._slice()
+            self._read(data[start:end])
             hub.spent(hub.clock.monotonic_us() - begun_us)
             if self._deaf or self.closed:
                 return
+            start = end
+
+    def _slice(self) -> int:
+        """How many bytes to read at once: many of a body, which is one call however long it is."""
+        reader = self._reader
+        return _SLICE if reader is None else max(_SLICE, reader.bytes_to_come())
+
+    def _put_off(self, rest: bytes) -> None:
+        self._unfed = rest
+        if not self._paused:
+            self._pause()
+            self._queue_up()
 
     def _read(self, data: bytes) -> None:
         hub = self._hub
