@@ -246,3 +246,9 @@ def test_a_connection_that_has_ended_is_freed_at_once(running, sent):
         assert len(sessions()) == 0
     finally:
         gc.enable()
+
+
+def test_http_1_0_gets_no_interim_answer(running):
+    wire = running.connect()
+    wire.send(f"POST {ENQUEUE} HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+    assert wire.receive().status == 200

@@ -330,3 +330,29 @@ def test_a_task_is_not_given_to_a_connection_that_is_about_to_be_lost(serve_tls,
             return call.sink.closed, call.sink.on_reply(call, 200, DequeueReply([msgspec.UNSET]), None)
 
         assert running.await_(lose()) == (False, False)
+
+
+def silent(running, source):
+    """A client that connects, and says nothing."""
+    return running.connect(source=source)
+
+
+def test_an_address_has_so_many_handshakes_under_way_and_no_more(serve_tls, authority, monkeypatch):
+    monkeypatch.setattr("taskqueuex.network.listening._GREETING_PER_ADDRESS_MAX", 3)
+    running = serve_tls()
+    for _ in range(3):
+        silent(running, "127.0.0.2")
+    assert silent(running, "127.0.0.2").is_closed()
+    assert running.metrics.connections_refused_total == 1
+    with closing(connect(running, client_context(authority))) as connection:
+        assert ask(connection) == 200
+
+
+def test_a_handshake_that_takes_long_makes_room_for_others(serve_tls, authority, monkeypatch):
+    monkeypatch.setattr("taskqueuex.network.listening._GREETING_MAX", 3)
+    monkeypatch.setattr("taskqueuex.network.listening._GREETING_SLOW_S", 0.2)
+    running = serve_tls()
+    held = [silent(running, f"127.0.0.{number}") for number in range(2, 5)]
+    with closing(connect(running, client_context(authority))) as connection:
+        assert ask(connection) == 200
+    assert held[0].is_closed()

@@ -70,7 +70,7 @@ class Wire:
 
 def request_bytes(method: str, path: str, body: Any = None, **headers: str) -> bytes:
     content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"{method} {path} HTTP/1.1", "Host: test"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     if content:
         lines.append(f"Content-Length: {len(content)}")

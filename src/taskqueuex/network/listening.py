@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 _ACCEPTED_AT_ONCE: Final = 64
 _GREETING_MAX: Final = 1_000  # connections in their handshake; more wait in the kernel's backlog
+_GREETING_PER_ADDRESS_MAX: Final = 200  # of them; nobody alone holds up the others
+_GREETING_SLOW_S: Final = 2.0  # after which the oldest makes room for another
 _SHUTDOWN_S: Final = 86_400.0  # for TLS to flush and say goodbye: the wheel sees to it that it gets on
 _CLOSED_AT_ONCE: Final = (ConnectionError, ssl.SSLError, TimeoutError, ProxyError, OSError)
 
@@ -43,7 +46,8 @@ class Acceptor:
         self._proxy = proxy
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._greeting: dict[asyncio.Task[None], tuple[str, float]] = {}  # address, since when; oldest first
+        self._by_address: Counter[str] = Counter()
         self._open = True
         self._reading = False
 
@@ -61,6 +65,29 @@ class Acceptor:
             for task in self._greeting:
                 task.cancel()
 
+    def _has_room(self) -> bool:
+        """Whether one more may begin its handshake, if need be instead of one that takes long."""
+        if len(self._greeting) < _GREETING_MAX:
+            return True
+        oldest = next(iter(self._greeting))
+        if self._loop.time() - self._greeting[oldest][1] < _GREETING_SLOW_S:
+            return False
+        self._forget(oldest)
+        oldest.cancel()
+        self._hub.metrics.handshakes_failed_total += 1
+        return True
+
+    def _is_greedy(self, address: str) -> bool:
+        """Whether an address has enough handshakes under way; behind a balancer all have the same one."""
+        return not self._proxy and self._by_address[address] >= _GREETING_PER_ADDRESS_MAX
+
+    def _forget(self, task: "asyncio.Task[None]") -> None:
+        found = self._greeting.pop(task, None)
+        if found is not None:
+            self._by_address[found[0]] -= 1
+            if not self._by_address[found[0]]:
+                del self._by_address[found[0]]
+
     def _read(self) -> None:
         if self._open and not self._reading:
             self._reading = True
@@ -73,8 +100,9 @@ class Acceptor:
 
     def _on_readable(self) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
-            if len(self._greeting) >= _GREETING_MAX:
+            if not self._has_room():
                 self._rest()
+                self._loop.call_later(0.1, self._read)
                 return
             try:
                 connection, address = self.listening.accept()
@@ -85,13 +113,18 @@ class Acceptor:
                 self._rest()
                 self._loop.call_later(1.0, self._read)
                 return
+            if self._is_greedy(address[0]):
+                self._hub.metrics.connections_refused_total += 1
+                connection.close()
+                continue
             connection.setblocking(False)
             task = self._loop.create_task(self._greet(connection, address[0]))
-            self._greeting.add(task)
+            self._greeting[task] = (address[0], self._loop.time())
+            self._by_address[address[0]] += 1
             task.add_done_callback(self._on_greeted)
 
     def _on_greeted(self, task: "asyncio.Task[None]") -> None:
-        self._greeting.discard(task)
+        self._forget(task)
         if len(self._greeting) < _GREETING_MAX // 2:
             self._read()
 

@@ -301,8 +301,10 @@ class RequestReader:
             raise BadRequest("Host: given more than once")
         if version == "1.1" and not self._hosts:
             raise BadRequest("Host: is missing")
-        if version == "1.0" and self._chunked:
-            raise BadRequest("Transfer-Encoding: is not part of HTTP/1.0")
+        if version == "1.0":
+            if self._chunked:
+                raise BadRequest("Transfer-Encoding: is not part of HTTP/1.0")
+            self._expects = False  # it knows no interim answers (RFC 9110, 10.1.1)
 
     def on_chunk_header(self) -> None:
         self._chunks += 1

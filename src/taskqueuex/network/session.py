@@ -29,7 +29,7 @@ from typing import Any, Final, cast
 from taskqueuex.access.overload import NEVER, units_of
 from taskqueuex.commands.call import Call, Headed
 from taskqueuex.commands.consume import DequeueReply, SettleReply
-from taskqueuex.commands.principal import Peer
+from taskqueuex.commands.principal import ANYONE, Peer
 from taskqueuex.commands.table import Command
 from taskqueuex.errors import BadRequest, Invalid, Overloaded, RequestTimeout, TaskQueueError
 from taskqueuex.network import headers
@@ -39,7 +39,7 @@ from taskqueuex.network.reply import CONTINUE, error_response
 from taskqueuex.network.request import RequestReader, StreamBroken
 from taskqueuex.network.room import Waiting
 from taskqueuex.network.routes import Route
-from taskqueuex.network.sites import check_site
+from taskqueuex.network.sites import check_name, check_site
 from taskqueuex.network.unread import is_dead, is_unread, taken_bytes
 
 __all__ = ["Session"]
@@ -51,6 +51,7 @@ _HANDS_OUT = frozenset({"dequeue", "dequeue_queue", "settle"})
 _LINGER_S = 2  # how long a client whose stream broke may take to notice
 _SILENT_S = 5  # how often it is asked whether one that is not read is still there
 _TLS_HANDSHAKE: Final = b"\x16"
+_SMALL: Final = 4 << 10  # bytes that are read at once, whatever else there is to do
 _SLICE: Final = (
     16 << 10
 )  # bytes that are parsed at once: a pipeline of tiny requests waits in bytes, not as calls
@@ -385,7 +386,7 @@ class Session(asyncio.Protocol):
             return
         if self._unfed:
             self._unfed += data  # reading is paused: this had come already
-        elif len(data) <= _SLICE:
+        elif len(data) <= _SMALL:
             self._read(data)
         else:
             self._feed(data)
@@ -476,6 +477,8 @@ class Session(asyncio.Protocol):
         reader.principal = hub.guard.identify(
             self.peer, route.command, reader.authorization, reader.cookie, reader.csrf
         )
+        if (reader.origin or reader.fetch_site) and reader.principal is ANYONE:
+            check_name(reader.host)
         if hub.overload.active and route.rank < NEVER:
             self._consider(reader, route)
 

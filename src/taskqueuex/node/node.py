@@ -35,7 +35,7 @@ __all__ = ["Node", "run"]
 
 _log = logging.getLogger("taskqueuex.node")
 
-DRAIN_TIMEOUT_S = 10.0
+DRAIN_TIMEOUT_S = 8.0
 REOPEN_TRIES = 5
 FAILURES_MAX = 10  # within FAILURES_S: reopening is no help
 FAILURES_S = 60.0
