@@ -187,7 +187,7 @@ def hostile(bench: Bench, scale: Scale) -> Result:
     """A client that behaves, beside 50 connections of each kind that do not."""
     result = Result("hostile", "300 enqueues a second over 32 connections, beside 50 that mean harm")
     names = attack.names() if scale.rounds > 1 else attack.names()[::12]
-    seconds = scale.seconds
+    seconds = min(1.5, scale.seconds)
     with bench.taskqueuex() as server:
 
         def behave() -> Figures:

@@ -17,8 +17,6 @@ from taskqueuex.access.overload import (
     rank_of,
 )
 from taskqueuex.commands import COMMANDS
-from taskqueuex.errors import Unauthenticated
-from taskqueuex.network.hub import OpenDoor
 
 ENQUEUE_PATH = "/v1/queues/q/tasks"
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -158,7 +156,7 @@ def test_a_store_that_failed_while_it_took_no_writes_is_not_waited_for(turns):
 
 def test_the_more_wait_the_longer_they_do(turns):
     turns.overload.waiting = 100
-    assert turns.overload.patience_s() == pytest.approx(0.1)
+    assert turns.overload.patience_s() == pytest.approx(0.5)
     turns.overload.waiting = 2_000
     assert turns.overload.patience_s() == pytest.approx(1.0)
     turns.overload.waiting = 100_000
@@ -243,7 +241,11 @@ def test_there_is_room_in_a_later_turn(full):
     assert waiting(full) == 0
 
 
-def test_the_newest_of_the_highest_rank_is_first(full):
+@pytest.mark.parametrize(("fast_us", "order"), [(0, ["newer", "older"]), (10**9, ["older", "newer"])])
+def test_the_highest_rank_is_first_and_of_it_the_oldest_while_the_line_moves(
+    full, monkeypatch, fast_us, order
+):
+    monkeypatch.setattr("taskqueuex.network.room._FAST_US", fast_us)
     patient(full)
     wires = [full.connect() for _ in range(5)]
     sent = [
@@ -256,12 +258,12 @@ def test_the_newest_of_the_highest_rank_is_first(full):
     for number, (wire, each) in enumerate(zip(wires, sent, strict=True)):
         wire.send(request_bytes(*each))
         full.wait_for(lambda: waiting(full) == number + 1)  # noqa: B023
-    order = []
+    found = []
     for _ in sent:
         turn(full)
         call = full.app.next_call()
-        order.append(getattr(call.body, "name", "") or call.command.name)
-    assert order == ["dequeue_queue", "newer", "older", "enqueue_batch", "list_queues"]
+        found.append(getattr(call.body, "name", "") or call.command.name)
+    assert found == ["dequeue_queue", *order, "enqueue_batch", "list_queues"]
 
 
 def test_requests_of_one_connection_keep_their_order(full):
@@ -285,34 +287,40 @@ def test_an_ack_behind_a_request_that_waits_ends_its_waiting(full):
     assert full.app.next_call().command.name == "ack"
 
 
-def test_a_large_body_is_refused_before_it_is_read(full):
+def test_a_large_body_waits_as_others_do_and_counts_for_more(full):
+    patient(full)
+    wire, other = full.connect(), full.connect()
+    wire.send(large(0))
+    full.wait_for(lambda: waiting(full) == 1)
+    other.send(request_bytes("POST", ENQUEUE_PATH, {}))
+    full.wait_for(lambda: waiting(full) == 2)
+    assert full.app.on_loop(lambda: full.server._hub.overload.on_room(10)) == 25
+    assert full.app.next_call().units == 25
+    assert wire.receive().status == 200
+    assert waiting(full) == 1
+
+
+def test_a_large_body_for_which_the_room_has_no_place_is_refused_before_it_is_read(full, monkeypatch):
+    monkeypatch.setattr("taskqueuex.network.room._BYTES_MAX", 250_000)
+    patient(full)
+    first = full.connect()
+    first.send(large(0))
+    full.wait_for(lambda: waiting(full) == 1)
     wire = full.connect()
-    head = f"POST {ENQUEUE_PATH} HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n".encode()
-    wire.send(head)
+    wire.send(f"POST {ENQUEUE_PATH} HTTP/1.1\r\nHost: t\r\nContent-Length: 200000\r\n\r\n".encode())
     reply = wire.receive()
     assert (reply.status, reply.headers["connection"]) == (503, "close")
     assert wire.is_closed()
+    first.close()
+    full.wait_for(lambda: waiting(full) == 0)
+    assert full.app.on_loop(lambda: full.server._hub.room.holds(250_000)), "what has left takes no place"
 
 
-def test_leave_for_a_body_is_refused_before_it_is_sent(full):
-    wire = full.connect()
+def test_leave_for_a_body_that_is_not_wanted_is_refused_before_it_is_sent(running):
+    running.app.on_loop(lambda: running.server._hub.overload.set_memory(1))
+    wire = running.connect()
     wire.send(request_bytes("POST", ENQUEUE_PATH, Expect="100-continue", Content_Length="2"))
     assert wire.receive().status == 503
-
-
-def test_who_is_not_let_in_takes_no_place_of_others(full):
-    class Closed(OpenDoor):
-        def identify(self, *asked):
-            raise Unauthenticated("not you")
-
-    hub = full.server._hub
-    full.app.on_loop(lambda: setattr(hub, "guard", Closed()))
-    full.app.on_loop(lambda: setattr(hub.overload, "limit", 100.0))
-    before = hub.overload.admitted
-    wire = full.connect()
-    wire.send(request_bytes("POST", ENQUEUE_PATH, Expect="100-continue", Content_Length="8000000"))
-    assert wire.receive().status == 401
-    assert hub.overload.admitted == before
 
 
 def test_who_has_gone_is_not_taken(full):

@@ -7,10 +7,11 @@ takes is bounded; the bound falls by a factor and rises by steps, as in TCP. Wit
 call has a share, so that what can wait is put off first; what ends or keeps work that was handed out never
 is.
 
-Calls beyond the bound wait where they cost nothing (`network/room.py`), and the newest is taken first when
-there is room (B. Maurer, "Fail at scale", ACM Queue 13(8), 2015): its caller is the likeliest to be there
-still. Who has waited for `patience_s` is sent away. So a client that repeats at once gets no more of the
-server than one that does not, and a pause of the disk sends nobody away.
+Calls beyond the bound wait where they cost nothing (`network/room.py`). The oldest is taken first as long as
+that takes no longer than people notice; beyond, the newest is (B. Maurer, "Fail at scale", ACM Queue 13(8),
+2015): its caller is the likeliest to be there still. Who has waited for `patience_s` is sent away. So a
+client that repeats at once gets no more of the server than one that does not, and a pause of the disk sends
+nobody away, nor do a few clients more than a turn takes.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,7 @@ _LIMIT_MAX: Final = 1_000_000  # no bound
 _UNIT_BYTES: Final = 8_192  # of a body, that count as a call of their own
 _CALM_INTERVALS: Final = 5  # without need of the bound, after which it is lifted
 _TURNS_MIN: Final = 4  # of an interval: a single pause, as of the disk, is no overload
-_PATIENCE_S: Final = 0.1
+_PATIENCE_S: Final = 0.5
 _PATIENCE_MAX_S: Final = 2.0
 _SENT_AWAY_A_SECOND: Final = 2_000  # what answering them may cost: about a twentieth of a core
 
@@ -110,7 +111,9 @@ class Overload:
         self.intervals_total = 0  # in which the server was overloaded
         self.shed = [0] * NEVER  # calls sent away, by rank
         self.waiting = 0  # calls that wait to be taken, or to be sent away
-        self.on_room: Callable[[int], int] | None = None  # takes up to so many that wait; returns how many
+        self.on_room: Callable[[int], int] | None = (
+            None  # takes those that wait, up to so many units; returns how many
+        )
         self._stalled_us = 0  # when the store put a write off, the last time; 0: it takes them
         self._begun_us = 0
         self._turns = 0  # of this interval
@@ -121,8 +124,9 @@ class Overload:
     # -- what the network asks -----------------------------------------------------------------------
 
     def admits(self, rank: int, units: int = 1) -> bool:
-        """Takes a call of a rank below NEVER for the coming turn, or does not. Asked only while `active`."""
-        if self.refuses(rank) or self.admitted >= self.limit * _SHARES[rank]:
+        """Takes a call of a rank below NEVER for the coming turn, or does not: there are enough, or others
+        wait already. Asked only while `active`."""
+        if self.waiting or self.refuses(rank) or self.admitted >= self.limit * _SHARES[rank]:
             return False
         self.admitted += units
         return True
@@ -167,10 +171,13 @@ class Overload:
         self._turns += 1
         if units > self._most:
             self._most = units
-        taken, self.admitted = self.admitted, 0
+        self.admitted = 0
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """The coming turn is theirs who wait, if some do."""
         if self.waiting and self.on_room is not None:
-            # As many as came by themselves will come again; the rest of the coming turn is theirs who wait.
-            self.admitted = self.on_room(max(1, int(self.limit) - taken))
+            self.admitted = self.on_room(int(self.limit))
 
     def _judge(self, now_us: int) -> None:
         """An interval is over."""
@@ -204,6 +211,7 @@ class Overload:
         if self._stalled_us and now_us - self._stalled_us > 1_000_000:
             self._stalled_us = 0
         self._update()
+        self._let_in()
 
     def on_stall(self, now_us: int) -> None:
         """The store put a write off; it is tried again soon."""

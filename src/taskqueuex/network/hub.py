@@ -142,7 +142,7 @@ class Hub:
         self.guard: Guard = guard or OpenDoor()
         self.overload = overload or Overload(OverloadConfig(), random.random)
         self.config = config
-        self.room = WaitingRoom(self.overload)
+        self.room = WaitingRoom(self.overload, clock)
         self.router = router
         self.clock = clock
         self.metrics = metrics

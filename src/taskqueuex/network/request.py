@@ -92,7 +92,6 @@ class RequestReader:
         "_parts",
         "_skipped",
         "_wire_bytes",
-        "admitted",
         "authorization",
         "began",
         "body",
@@ -131,7 +130,6 @@ class RequestReader:
         self.target = ""
         self.principal: Any = None
         self.refusal: TaskQueueError | None = None  # why it is not made, though its body is still read
-        self.admitted = False  # the owner's: taken although the server has too much to do
         self.url = self.body = self.host = b""
         self.usable = True  # for another request
 
@@ -213,7 +211,6 @@ class RequestReader:
         self._parts: bytearray | None = None
         self._expects = self._chunked = self.keep_alive_asked = False
         self.refusal = None
-        self.admitted = False
 
     def on_url(self, url: bytes) -> None:
         self.url = self.url + url if self.url else url

@@ -203,7 +203,9 @@ class Session(asyncio.Protocol):
     def _close(self) -> None:
         """Closes behind what was written. A client that does not read it is looked after by the wheel."""
         self._finishing = True
-        self._note_taken()
+        # Its progress is looked at from the first look on: nearly all are gone before, and asking costs more
+        # than all else here.
+        self._taken, self._looked_tick = 0, self._hub.wheel.tick
         self._transport.close()
         self._hub.wheel.hasten(self, self._hub.wheel.tick + _LINGER_S)
 
@@ -483,14 +485,11 @@ class Session(asyncio.Protocol):
             self._consider(reader, route)
 
     def _consider(self, reader: RequestReader, route: Route) -> None:
-        """The server has too much to do: refuses what is not to wait, or what is too large for it, before
+        """The server has too much to do: refuses what is not to wait, or finds no place in the room, before
         its body is read."""
-        overload = self._hub.overload
-        if overload.refuses(route.rank) or (
-            reader.waits_for_body() and not overload.admits(route.rank, units_of(reader.announced()))
-        ):
-            raise overload.sent_away(route.rank)
-        reader.admitted = reader.waits_for_body()
+        hub = self._hub
+        if hub.overload.refuses(route.rank) or not hub.room.holds(reader.announced()):
+            raise hub.overload.sent_away(route.rank)
 
     def on_expect(self) -> None:
         """See `ReaderOwner`."""
@@ -539,9 +538,9 @@ class Session(asyncio.Protocol):
     def _waits(self, reader: RequestReader, route: Route, keeps_alive: bool) -> bool:
         """Whether the request goes to the waiting room, for there is no time for it yet."""
         hub = self._hub
-        if route.rank == NEVER or reader.admitted or self._waiting is not None or self._backlog:
+        if route.rank == NEVER or self._waiting is not None or self._backlog:
             return False  # behind another it waits for that one
-        if hub.overload.admits(route.rank):
+        if hub.overload.admits(route.rank, units_of(len(reader.body))):
             return False
         place = Call(_UNROUTED, "", None, None, self, reader.received_us)
         if not keeps_alive:
@@ -749,7 +748,7 @@ class Session(asyncio.Protocol):
             return
         self._finishing = True
         if self._deaf and self._transport.can_write_eof():
-            self._note_taken()
+            self._taken, self._looked_tick = 0, self._hub.wheel.tick
             self._transport.write_eof()  # on_due closes the other side, if the client does not
             self._write_paused = False
             self._backlog.clear()
