@@ -80,7 +80,7 @@ def test_the_client_is_who_the_header_says(serve_proxy, kind):
     running = serve_proxy()
     running.connect().send(header + GET)
     call = running.app.next_call()
-    assert (call.peer, call.sink.peer.address) == (address, address)
+    assert (call.peer.address, call.sink.peer.address) == (address, address)
 
 
 @pytest.mark.parametrize("kind", ["v1 of IPv4", "v2 with extensions"])
@@ -91,7 +91,7 @@ def test_a_header_may_come_byte_by_byte(serve_proxy, kind):
     wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for byte in header + GET:
         wire.send(bytes([byte]))
-    assert running.app.next_call().peer == address
+    assert running.app.next_call().peer.address == address
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -126,7 +126,7 @@ def test_only_balancers_that_are_named_are_believed(serve_proxy):
     stranger.send(header + GET)
     assert stranger.is_closed()
     running.connect(source="127.0.0.9").send(header + GET)
-    assert running.app.next_call().peer == address
+    assert running.app.next_call().peer.address == address
 
 
 def test_connections_are_counted_by_the_client_not_by_the_balancer(serve_proxy):
@@ -151,7 +151,7 @@ def test_tls_comes_behind_the_header(serve_proxy, tmp_path):
     with closing(context.wrap_socket(plain, server_hostname="localhost")) as connection:
         connection.sendall(GET)
         call = running.app.next_call()
-        assert call.peer == address
+        assert call.peer.address == address
         assert call.sink.peer.tls
 
 

@@ -76,7 +76,7 @@ def _record(call: Call, status: int, code: str, now_ms: int) -> AuditRecord:
         who.kind,
         who.id,
         who.name,
-        call.peer,
+        call.peer.address if call.peer is not None else "",
         call.command.name,
         call.target,
         _what(call),

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from taskqueuex.commands.principal import ANYONE, Principal
+from taskqueuex.commands.principal import ANYONE, Peer, Principal
 from taskqueuex.commands.table import Command
 
 __all__ = ["Call", "Headed", "Sink"]
@@ -79,7 +79,7 @@ class Call:
         self.deadline_us = deadline_us  # monotonic; its caller has gone after it. 0: none
         self.principal: Principal = ANYONE  # in whose name it is made
         self.units = 1  # what it counts in a turn, more where its body is large
-        self.peer = ""  # the address that it came from, for the audit
+        self.peer: Peer | None = None  # from where it came, for the audit
         self.audit_key = b""  # the audit's: of the row that says it was begun
         self.settled: Any = None  # the engine's: what the items of a settle answered, while its dequeue waits
         self.answer: bytes | None = None  # the sink's: the answer, while earlier ones are awaited

@@ -7,7 +7,7 @@ No scope includes another: whoever may enqueue cannot look.
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
 from taskqueuex.errors import Forbidden, Unauthenticated
@@ -122,18 +122,25 @@ ANYONE: Final = Principal("", "anyone", "anyone", ["admin"])
 class Peer:
     """The other end of a connection."""
 
-    __slots__ = ("address", "certificate", "principal", "tls", "unix")
+    __slots__ = ("_address", "certificate", "principal", "tls", "unix")
 
     def __init__(
         self,
-        address: str,
+        address: str | Callable[[], str],
         *,
         tls: bool = False,
         unix: bool = False,
         certificate: dict[str, Any] | None = None,
     ) -> None:
-        self.address = address  # of IP, without the port; empty on a Unix socket
+        self._address = address
         self.tls = tls
         self.unix = unix  # reached through a socket that only this server's user can open
         self.certificate = certificate  # that it proved to have, as ssl.SSLSocket.getpeercert() shows it
         self.principal: Principal | None = None  # who it is without further credentials; the guard's
+
+    @property
+    def address(self) -> str:
+        """Of IP, without the port; empty on a Unix socket. To look it up is dear, and rarely needed."""
+        if not isinstance(self._address, str):
+            self._address = self._address()
+        return self._address

@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from math import ceil
 from typing import Final, Protocol, cast
@@ -152,7 +152,7 @@ class Hub:
         self.dropped_bytes = 0  # in this second: read of clients whose stream broke, for them to see why
         self.on_empty: Callable[[], None] | None = None  # called when the last session has closed
         self._on_disconnect = on_disconnect
-        self._by_address: dict[str, int] = {}
+        self._by_address: Counter[str] | None = None  # open ones, counted while there are many
         self._readers: list[RequestReader] = []  # between two requests, of any connection
         self._put_off: deque[Connection] = deque()
         self._reading_at = 0.0  # the turn of the loop, by its time
@@ -216,28 +216,33 @@ class Hub:
     def enter(self, session: Connection) -> bool:
         """Registers a session; False where there are too many, or the server is shutting down."""
         metrics = self.metrics
-        address = session.peer.address
-        if self.draining or not self._has_room(address):
+        if self.draining or not self._has_room(session):
             metrics.connections_refused_total += 1
             return False
         metrics.connections += 1
         metrics.connections_total += 1
-        if address:
-            self._by_address[address] = self._by_address.get(address, 0) + 1
+        if self._by_address is not None and not session.peer.unix:
+            self._by_address[session.peer.address] += 1
         return True
 
     def may_enter(self, address: str) -> bool:
         """Whether a handshake is worth its while: nothing is made room for yet."""
-        return not self.draining and self._by_address.get(address, 0) < self.config.connections_per_address
+        counts = self._by_address
+        return not self.draining and (counts is None or counts[address] < self.config.connections_per_address)
 
-    def _has_room(self, address: str) -> bool:
-        """Whether there is room for one more of an address, or some was made."""
-        config = self.config
+    def _has_room(self, session: Connection) -> bool:
+        """Whether there is room for one more, or some was made."""
+        config, open_now = self.config, self.metrics.connections
         if not self.overload.takes_connections:
             return False
-        if address and self._by_address.get(address, 0) >= config.connections_per_address:
-            return self._evict(address)
-        return self.metrics.connections < config.max_connections or self._evict("")
+        if self._by_address is None and open_now >= config.connections_per_address:
+            # Only now can an address have too many. To look all addresses up is dear, and rare.
+            self._by_address = Counter(each.peer.address for each in self.sessions if not each.peer.unix)
+        if self._by_address is not None and not session.peer.unix:
+            address = session.peer.address
+            if self._by_address[address] >= config.connections_per_address:
+                return self._evict(address)
+        return open_now < config.max_connections or self._evict("")
 
     def _evict(self, address: str) -> bool:
         """Closes the connection that is idle for longest, of an address or (empty) of all; False where
@@ -273,13 +278,13 @@ class Hub:
     def leave(self, session: Connection) -> None:
         """Takes leave of a session."""
         self.metrics.connections -= 1
-        address = session.peer.address
-        if address:
-            count = self._by_address[address] - 1
-            if count:
-                self._by_address[address] = count
-            else:
-                del self._by_address[address]
+        counts = self._by_address
+        if counts is not None:
+            counts[session.peer.address] -= 1
+            if counts[session.peer.address] <= 0:
+                del counts[session.peer.address]
+            if 2 * self.metrics.connections < self.config.connections_per_address:
+                self._by_address = None
         if not self.metrics.connections and self.on_empty is not None:
             self.on_empty()
 

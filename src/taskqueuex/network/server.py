@@ -11,6 +11,7 @@ from typing import Any
 from taskqueuex.access.overload import Overload
 from taskqueuex.clock import Clock
 from taskqueuex.commands.call import Sink
+from taskqueuex.commands.principal import Peer
 from taskqueuex.network.config import UNIX, Listener, NetworkConfig
 from taskqueuex.network.hub import Guard, Hub
 from taskqueuex.network.listening import Acceptor, tcp_socket, unix_socket
@@ -101,8 +102,11 @@ class Server:
             self._acceptors.append(acceptor)
             acceptor.start(self._config.backlog)
             return
+        hub, is_unix = self._hub, listener.path is not None
         server = await self._loop.create_server(
-            lambda: Session(self._hub), sock=listening, backlog=self._config.backlog
+            lambda: Session(hub, Peer("", unix=True) if is_unix else None),
+            sock=listening,
+            backlog=self._config.backlog,
         )
         self._servers.append(server)
 

@@ -70,8 +70,11 @@ _UNROUTED = Command(
 
 
 def _peer(transport: asyncio.Transport) -> Peer:
-    name = transport.get_extra_info("peername")
-    return Peer(name[0]) if isinstance(name, tuple) else Peer("", unix=True)
+    def look_up() -> str:
+        name = transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else "unknown"
+
+    return Peer(look_up)
 
 
 def _check_plain(data: bytes) -> None:
@@ -600,7 +603,9 @@ class Session(asyncio.Protocol):
         call = Call(route.command, reader.target, body, query, self, reader.received_us)
         if len(raw) >= 8_192:
             call.units = units_of(len(raw))
-        call.peer = self.peer.address
+        call.peer = self.peer
+        if route.command.audited:
+            _ = self.peer.address  # while it can be told
         call.principal = reader.principal
         if reader.principal.restricted:
             self._hub.guard.check(call)
