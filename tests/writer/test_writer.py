@@ -1,6 +1,7 @@
 """The turn and its commit: nothing is shown before it is safe, nothing is lost after it was shown."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from writer_harness import Harness, Session, turns
@@ -488,6 +489,33 @@ def test_while_the_store_stalls_no_more_tasks_are_taken():
         assert not overload.refuses(DEQUEUE)
         assert (await asyncio.wait_for(answered, 10)).status == 201
         assert not overload.active
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_calls_that_come_from_the_waiting_room_have_not_waited_for_their_turn():
+    """Else the server would look overloaded for as long as anybody waits there."""
+
+    async def run():
+        harness = Harness()
+        longest = []
+        later = []
+
+        def on_turn(now_us, longest_us, units):
+            longest.append(longest_us)
+            if len(longest) == 1:
+                call, answered = harness.submit(Session(), "enqueue", "q", {"payload": 2})
+                call.received_us = now_us - 10_000_000
+                later.append(answered)
+
+        harness.writer.overload = SimpleNamespace(on_turn=on_turn, sheds_polls=False, on_written=lambda: None)
+        call, answered = harness.submit(Session(), "enqueue", "q", {"payload": 1})
+        call.received_us = harness.writer.clock.monotonic_us() - 20_000
+        await answered
+        await later[0]
+        assert longest[0] >= 20_000
+        assert longest[1] < 10_000_000
         await harness.writer.stop()
 
     asyncio.run(run())

@@ -359,9 +359,11 @@ class Writer:
         self.metrics.applied += applied
         if first_us:
             now_us = self.clock.monotonic_us()
-            # A call that stood behind another of its connection came long ago, and did not wait for us.
-            self.overload.on_turn(now_us, now_us - max(first_us, self._emptied_us), units)
+            # A call that stood behind another of its connection, or in the waiting room, came long ago, and
+            # did not wait for this turn.
+            longest_us = now_us - max(first_us, self._emptied_us)
             self._emptied_us = 0 if inbox else now_us
+            self.overload.on_turn(now_us, longest_us, units)
 
     def _apply(self, call: Call) -> None:
         self._applying = call
