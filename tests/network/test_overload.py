@@ -139,9 +139,14 @@ def test_with_memory_nearly_full_only_what_frees_it_is_taken(turns, level):
     assert not turns.overload.active
 
 
-def test_a_store_that_takes_no_writes_takes_no_tasks(turns):
+def test_a_store_that_takes_no_writes_is_waited_for_and_after_a_second_takes_no_tasks(turns):
     turns.overload.on_stall(turns.now_us)
+    turns.overload.on_stall(turns.now_us + 900_000)
+    assert not turns.overload.admits(ENQUEUE)
+    assert not turns.overload.refuses(ENQUEUE)
+    turns.overload.on_stall(turns.now_us + 1_100_000)
     assert turns.overload.refuses(ENQUEUE)
+    assert not turns.overload.refuses(DEQUEUE)
     turns.overload.on_written()
     assert not turns.overload.active
 
@@ -167,8 +172,9 @@ def test_the_more_wait_the_longer_they_do(turns):
 
 
 @pytest.fixture
-def full(running):
+def full(running, monkeypatch):
     """A server that takes no more in this turn, and whose turns do not come by themselves."""
+    monkeypatch.setattr(Overload, "on_sweep", lambda self: None)
 
     def fill() -> None:
         overload = running.server._hub.overload
@@ -465,3 +471,18 @@ def test_what_is_read_behind_broken_streams_is_bounded(serve, monkeypatch):
         wire.send(b"x")
         wire.send(b"x")
     running.wait_for(lambda: running.metrics.connections == 0)
+
+
+def test_requests_that_are_wrong_use_up_no_turn_of_others(running):
+    """They were admitted, and come to no turn: those who wait behind them are let in all the same."""
+    overload = running.server._hub.overload
+
+    def press() -> None:
+        overload.limit, overload.active = 10.0, True
+
+    running.app.on_loop(press)
+    wire = running.connect()
+    for _ in range(30):
+        assert wire.request("GET", "/v1/tasks?limit=no").status == 422
+    assert wire.request("GET", "/v1/queues").status == 200
+    assert overload.shed == [0] * NEVER

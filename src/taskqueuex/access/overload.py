@@ -45,6 +45,7 @@ _CALM_INTERVALS: Final = 5  # without need of the bound, after which it is lifte
 _TURNS_MIN: Final = 4  # of an interval: a single pause, as of the disk, is no overload
 _PATIENCE_S: Final = 0.5
 _PATIENCE_MAX_S: Final = 2.0
+_STALL_US: Final = 1_000_000  # so long calls wait for a store that takes no writes
 _SENT_AWAY_A_SECOND: Final = 2_000  # what answering them may cost: about a twentieth of a core
 
 
@@ -87,7 +88,9 @@ class Overload:
         "_least_us",
         "_most",
         "_random",
+        "_stalled_since_us",
         "_stalled_us",
+        "_swept_at",
         "_target_us",
         "_turns",
         "active",
@@ -97,6 +100,7 @@ class Overload:
         "memory_level",
         "on_room",
         "shed",
+        "turns_total",
         "waiting",
     )
 
@@ -114,7 +118,10 @@ class Overload:
         self.on_room: Callable[[int], int] | None = (
             None  # takes those that wait, up to so many units; returns how many
         )
+        self.turns_total = 0
+        self._swept_at = -1  # turns, when the waiting room was swept last
         self._stalled_us = 0  # when the store put a write off, the last time; 0: it takes them
+        self._stalled_since_us = 0  # and the first time
         self._begun_us = 0
         self._turns = 0  # of this interval
         self._least_us = 0  # of the longest waits of these turns
@@ -126,14 +133,15 @@ class Overload:
     def admits(self, rank: int, units: int = 1) -> bool:
         """Takes a call of a rank below NEVER for the coming turn, or does not: there are enough, or others
         wait already. Asked only while `active`."""
-        if self.waiting or self.refuses(rank) or self.admitted >= self.limit * _SHARES[rank]:
+        if self.waiting or self._stalled_us or self.admitted >= self.limit * _SHARES[rank]:
             return False
         self.admitted += units
         return True
 
     def refuses(self, rank: int) -> bool:
         """Whether a call is not even to wait: it takes what there is none of."""
-        return rank < DEQUEUE and (self.memory_level > 0 or self._stalled_us > 0)
+        stalled_us = self._stalled_us - self._stalled_since_us
+        return rank < DEQUEUE and (self.memory_level > 0 or stalled_us > _STALL_US)
 
     def sent_away(self, rank: int) -> Overloaded:
         """What to tell the caller of one that is not taken."""
@@ -169,6 +177,7 @@ class Overload:
         if not self._turns or longest_us < self._least_us:
             self._least_us = longest_us
         self._turns += 1
+        self.turns_total += 1
         if units > self._most:
             self._most = units
         self.admitted = 0
@@ -176,8 +185,16 @@ class Overload:
 
     def _let_in(self) -> None:
         """The coming turn is theirs who wait, if some do."""
-        if self.waiting and self.on_room is not None:
+        if self.waiting and self.on_room is not None and not self._stalled_us:
             self.admitted = self.on_room(int(self.limit))
+
+    def on_sweep(self) -> None:
+        """Every now and then while some wait. What was admitted and refused makes no turn, and without one
+        nobody would let them in."""
+        if self.turns_total == self._swept_at:
+            self.admitted = 0
+            self._let_in()
+        self._swept_at = self.turns_total
 
     def _judge(self, now_us: int) -> None:
         """An interval is over."""
@@ -209,20 +226,22 @@ class Overload:
         if self.limit < _LIMIT_MAX and now_us - self._begun_us > 5 * self._interval_us:
             self.limit = float(_LIMIT_MAX)
         if self._stalled_us and now_us - self._stalled_us > 1_000_000:
-            self._stalled_us = 0
+            self._stalled_us = self._stalled_since_us = 0
         self._update()
-        self._let_in()
 
     def on_stall(self, now_us: int) -> None:
         """The store put a write off; it is tried again soon."""
+        if not self._stalled_us:
+            self._stalled_since_us = now_us
         self._stalled_us = now_us
         self._update()
 
     def on_written(self) -> None:
         """The store takes writes."""
         if self._stalled_us:
-            self._stalled_us = 0
+            self._stalled_us = self._stalled_since_us = 0
             self._update()
+            self._let_in()
 
     def set_memory(self, level: int) -> None:
         """How full the memory is: 0, 1 or 2."""

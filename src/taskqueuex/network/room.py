@@ -136,3 +136,4 @@ class WaitingRoom:
         self._swept = False
         if self._overload.waiting:
             self._sweep_soon()
+            self._overload.on_sweep()
