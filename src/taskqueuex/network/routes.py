@@ -18,8 +18,9 @@ from taskqueuex.commands.table import Target
 from taskqueuex.errors import Invalid, MethodNotAllowed, NotFound
 from taskqueuex.network.decode import BodyReader, read_no_body
 
-__all__ = ["METHODS", "Route", "Router"]
+__all__ = ["HANDS_OUT", "METHODS", "Route", "Router"]
 
+HANDS_OUT: Final = frozenset({"dequeue", "dequeue_queue", "settle"})  # commands that give leases
 METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 _HOT_MAX = 4_096
@@ -59,7 +60,7 @@ class Route:
         # without meaning, and harmless.
         self.refuses_key = not command.idempotent_key and command.method != "GET"
         self.rank = rank_of(command)
-        self.hands_out = command.name in ("dequeue", "dequeue_queue", "settle")
+        self.hands_out = command.name in HANDS_OUT
 
 
 _Methods = dict[bytes, Route]

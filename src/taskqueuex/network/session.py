@@ -38,7 +38,7 @@ from taskqueuex.network.hub import DROPPED_A_SECOND, Hub
 from taskqueuex.network.reply import CONTINUE, error_response
 from taskqueuex.network.request import RequestReader, StreamBroken
 from taskqueuex.network.room import Waiting
-from taskqueuex.network.routes import Route
+from taskqueuex.network.routes import HANDS_OUT, Route
 from taskqueuex.network.sites import check_name, check_site
 from taskqueuex.network.unread import is_dead, is_unread, taken_bytes
 
@@ -47,7 +47,6 @@ __all__ = ["Session"]
 _log = logging.getLogger(__name__)
 _JSON = b"application/json"
 _LEASES = (DequeueReply, SettleReply)
-_HANDS_OUT = frozenset({"dequeue", "dequeue_queue", "settle"})
 _LINGER_S = 2  # how long a client whose stream broke may take to notice
 _SILENT_S = 5  # how often it is asked whether one that is not read is still there
 _TLS_HANDSHAKE: Final = b"\x16"
@@ -206,9 +205,7 @@ class Session(asyncio.Protocol):
     def _close(self) -> None:
         """Closes behind what was written. A client that does not read it is looked after by the wheel."""
         self._finishing = True
-        # Its progress is looked at from the first look on: nearly all are gone before, and asking costs more
-        # than all else here.
-        self._taken, self._looked_tick = 0, self._hub.wheel.tick
+        self._note_the_last()
         self._transport.close()
         self._hub.wheel.hasten(self, self._hub.wheel.tick + _LINGER_S)
 
@@ -229,7 +226,7 @@ class Session(asyncio.Protocol):
     def _waits_for_tasks(self) -> bool:
         if self._waiting is not None and self._waiting.route.hands_out:
             return True
-        return any(call.command.name in _HANDS_OUT for call in self._calls)
+        return any(call.command.name in HANDS_OUT for call in self._calls)
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -314,7 +311,8 @@ class Session(asyncio.Protocol):
     def _look_at_silent(self, tick: int) -> int:
         """One that is not read does not tell of its end. Dead ones with polls cost their client nothing."""
         if is_dead(self._transport):
-            return self._abort_at(tick, tick)
+            self.abort()
+            return 0
         return tick + _SILENT_S
 
     def _look_at_unread(self, tick: int) -> int:
@@ -327,12 +325,18 @@ class Session(asyncio.Protocol):
         self._note_taken()
         if self._taken - before < config.body_bytes_per_s_min * read_s:
             self._hub.metrics.deadlines_total += 1
-            return self._abort_at(tick, tick)
+            self.abort()
+            return 0
         self._active_tick = tick
         return tick + read_s
 
     def _note_taken(self) -> None:
         self._taken, self._looked_tick = taken_bytes(self._transport), self._hub.wheel.tick
+
+    def _note_the_last(self) -> None:
+        """The last answer is out. How much is taken counts from the first look on: nearly all are gone before
+        it, and asking costs more than all else that a short connection does."""
+        self._taken, self._looked_tick = 0, self._hub.wheel.tick
 
     def _look_at_request(self, reader: RequestReader, tick: int) -> int:
         """A request must come, its head within a time, its body at a rate."""
@@ -753,7 +757,7 @@ class Session(asyncio.Protocol):
             return
         self._finishing = True
         if self._deaf and self._transport.can_write_eof():
-            self._taken, self._looked_tick = 0, self._hub.wheel.tick
+            self._note_the_last()
             self._transport.write_eof()  # on_due closes the other side, if the client does not
             self._write_paused = False
             self._backlog.clear()
