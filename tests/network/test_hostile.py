@@ -131,7 +131,7 @@ def test_a_client_that_reads_slowly_is_served(running):
     for _ in range(5):
         taken = running.app.on_loop(lambda: taken_bytes(session._transport))
         assert wire._file.read(300_000)
-        running.wait_for(lambda: running.app.on_loop(lambda: taken_bytes(session._transport)) > taken)  # noqa: B023
+        running.wait_for(lambda: running.app.on_loop(lambda: taken_bytes(session._transport)) > taken)  # noqa: B023  # called in this round
         running.tick(30)
     assert running.metrics.connections == 1
 
@@ -156,7 +156,7 @@ def test_a_body_that_comes_at_the_rate_asked_for_is_read(running):
     wire.send(b"POST %b HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % (ENQUEUE.encode(), len(body)))
     for start in range(0, len(body), 10_000):
         wire.send(body[start : start + 10_000])
-        running.wait_for(lambda: running.received() >= start)  # noqa: B023
+        running.wait_for(lambda: running.received() >= start)  # noqa: B023  # called in this round
         running.tick(8)
     assert wire.receive().status == 200
 

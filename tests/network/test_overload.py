@@ -263,7 +263,7 @@ def test_the_highest_rank_is_first_and_of_it_the_oldest_while_the_line_moves(
     ]
     for number, (wire, each) in enumerate(zip(wires, sent, strict=True)):
         wire.send(request_bytes(*each))
-        full.wait_for(lambda: waiting(full) == number + 1)  # noqa: B023
+        full.wait_for(lambda: waiting(full) == number + 1)  # noqa: B023  # called in this round
     found = []
     for _ in sent:
         turn(full)

@@ -49,7 +49,7 @@ def test_memory_has_two_levels(state, monkeypatch, used_mb, level):
 def test_memory_that_is_free_again_is_told_and_used(state, monkeypatch, caplog):
     guard = MemoryGuard(state)
     for used_mb in (990, 990, 500, 500):
-        monkeypatch.setattr(guards, "resident_bytes", lambda: used_mb * MB)  # noqa: B023
+        monkeypatch.setattr(guards, "resident_bytes", lambda: used_mb * MB)  # noqa: B023  # called in this round
         guard.tick()
     assert not state.overload.active
     assert [record.level for record in caplog.records] == [2, 0]
