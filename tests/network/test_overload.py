@@ -159,6 +159,18 @@ def test_a_store_that_failed_while_it_took_no_writes_is_not_waited_for(turns):
     assert not turns.overload.active
 
 
+def test_a_poll_may_wait_unless_others_wait_for_their_turn(turns):
+    """Slow turns of a few clients on a slow machine are no reason to send them away."""
+    turns.run(1_000, 100_000, taken=5)
+    assert turns.overload.active
+    assert not turns.overload.sheds_polls
+    turns.overload.waiting = 1
+    assert turns.overload.sheds_polls
+    turns.overload.waiting = 0
+    turns.overload.set_memory(1)
+    assert turns.overload.sheds_polls
+
+
 def test_the_more_wait_the_longer_they_do(turns):
     turns.overload.waiting = 100
     assert turns.overload.patience_s() == pytest.approx(0.5)

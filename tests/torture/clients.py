@@ -243,7 +243,8 @@ class Consumer(Client):
         if answer is None:
             return None
         if not answer.ok:
-            self.history.unexpected.append(f"a dequeue was answered {answer}")
+            if answer.status != 503:  # which refuses, and hands nothing out
+                self.history.unexpected.append(f"a dequeue was answered {answer}")
             return None
         ended_s = time.time()
         deliveries = [

@@ -150,8 +150,9 @@ class Overload:
 
     @property
     def sheds_polls(self) -> bool:
-        """Whether a dequeue that finds nothing is sent away instead of waiting."""
-        return self.active and (self.memory_level > 0 or self.limit <= 2 * _LIMIT_MIN)
+        """Whether a dequeue that finds nothing is sent away instead of waiting: for want of memory, or
+        because others wait for their turn. Slow turns alone are no reason: few calls can make them too."""
+        return self.memory_level > 0 or (self.waiting > 0 and self.limit <= 2 * _LIMIT_MIN)
 
     @property
     def takes_connections(self) -> bool:
