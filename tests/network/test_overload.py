@@ -1,6 +1,8 @@
 """More than can be done: who is taken, who waits, who is sent away, and who never is."""
 
 import socket
+import threading
+from typing import Any
 
 import pytest
 from wires import request_bytes
@@ -17,6 +19,7 @@ from taskqueuex.access.overload import (
     rank_of,
 )
 from taskqueuex.commands import COMMANDS
+from taskqueuex.network.hub import Hub
 
 ENQUEUE_PATH = "/v1/queues/q/tasks"
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -435,6 +438,27 @@ def test_a_small_request_does_not_wait_for_large_ones(serve, monkeypatch):
     assert [running.app.next_call().command.name for _ in range(3)] == ["enqueue"] * 3
 
 
+def test_whoever_sends_much_is_read_in_turn(running, monkeypatch):
+    put_off: list[Any] = []
+    monkeypatch.setattr(Hub, "put_off", lambda hub, session: put_off.append(session))
+    for number in range(3):
+        wire = running.connect()
+        threading.Thread(target=wire.send, args=(large(number, 4_000_000),), daemon=True).start()
+    metrics = running.server._hub.metrics
+    running.wait_for(lambda: len(put_off) == 3)
+    assert running.connect().request("GET", "/healthz").status == 200
+    assert metrics.bytes_in < 3 * 256_000 + 1_000, "no more than one read of each"
+    assert running.app.next_call().command.name == "healthz"
+
+    def go_on() -> bool:
+        for session in put_off[:]:
+            put_off.remove(session)
+            running.app.on_loop(session.read_on)
+        return running.app.calls.qsize() == 3
+
+    running.wait_for(go_on)
+
+
 def test_a_client_that_sends_no_more_has_all_read_that_came(serve, monkeypatch):
     monkeypatch.setattr("taskqueuex.network.hub.READ_US_A_TURN", 1)
     running = serve()
@@ -452,13 +476,27 @@ def test_large_bodies_count_for_more(running):
     assert running.app.next_call().units == 1
 
 
-def test_a_connection_has_few_calls_under_way_while_all_want_to_be_served(running):
+def test_connections_that_send_many_calls_at_once_share_a_turn(turns):
+    overload = turns.overload
+    overload.share = overload.share_max = 64
+    turns.run(10, 1_000, taken=128)
+    assert overload.share == 64
+    turns.run(1, 1_000, taken=50 * 64)  # of 50 connections
+    assert overload.share == 2
+    turns.run(10, 1_000, taken=50 * 2)
+    assert overload.share == 2
+    turns.run(1, 1_000, taken=1_000)  # each of whom sends one at a time
+    assert overload.share == 1
+    turns.run(6, 1_000, taken=64)
+    assert overload.share == 64
+
+
+def test_a_connection_has_few_calls_under_way_while_turns_are_long(running):
     running.app.holds = True
     wire = running.connect()
 
     def press() -> None:
-        overload = running.server._hub.overload
-        overload.limit, overload.active = 100.0, True
+        running.server._hub.overload.share = 4
 
     running.app.on_loop(press)
     wire.send(request_bytes("POST", ENQUEUE_PATH, {}) * 20)

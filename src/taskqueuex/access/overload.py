@@ -12,6 +12,9 @@ that takes no longer than people notice; beyond, the newest is (B. Maurer, "Fail
 2015): its caller is the likeliest to be there still. Who has waited for `patience_s` is sent away. So a
 client that repeats at once gets no more of the server than one that does not, and a pause of the disk sends
 nobody away, nor do a few clients more than a turn takes.
+
+Overloaded or not, connections that send many calls at once share the turn: the longer it is, the fewer of
+each are in the next. So they do not make a turn long for those that send one.
 """
 
 from collections.abc import Callable
@@ -29,6 +32,7 @@ __all__ = [
     "NEVER",
     "POLL",
     "RANKS",
+    "UNIT_BYTES",
     "Overload",
     "OverloadConfig",
     "rank_of",
@@ -40,12 +44,13 @@ RANKS: Final = ("listing", "poll", "batch", "enqueue", "dequeue")
 _SHARES: Final = (0.2, 0.4, 0.5, 0.75, 1.0)  # of the calls of a turn, by rank
 _LIMIT_MIN: Final = 32  # units of a turn, however long they take
 _LIMIT_MAX: Final = 1_000_000  # no bound
-_UNIT_BYTES: Final = 8_192  # of a body, that count as a call of their own
+UNIT_BYTES: Final = 8_192  # of a body, that count as a call of their own
 _CALM_INTERVALS: Final = 5  # without need of the bound, after which it is lifted
 _TURNS_MIN: Final = 4  # of an interval: a single pause, as of the disk, is no overload
 _PATIENCE_S: Final = 0.5
 _PATIENCE_MAX_S: Final = 2.0
 _STALL_US: Final = 1_000_000  # so long calls wait for a store that takes no writes
+_SHARED_UNITS: Final = 128  # of a turn, beyond which connections that send many calls at once share
 _SENT_AWAY_A_SECOND: Final = 2_000  # what answering them may cost: about a twentieth of a core
 
 
@@ -62,7 +67,7 @@ class OverloadConfig:
 
 def units_of(body_bytes: int) -> int:
     """What a call counts, beside calls whose bodies are small."""
-    return 1 + body_bytes // _UNIT_BYTES
+    return 1 + body_bytes // UNIT_BYTES
 
 
 def rank_of(command: Command) -> int:
@@ -99,6 +104,8 @@ class Overload:
         "limit",
         "memory_level",
         "on_room",
+        "share",
+        "share_max",
         "shed",
         "turns_total",
         "waiting",
@@ -118,6 +125,7 @@ class Overload:
         self.on_room: Callable[[int], int] | None = (
             None  # takes those that wait, up to so many units; returns how many
         )
+        self.share = self.share_max = 1  # calls of one connection under way at once; the network's
         self.turns_total = 0
         self._swept_at = -1  # turns, when the waiting room was swept last
         self._stalled_us = 0  # when the store put a write off, the last time; 0: it takes them
@@ -181,6 +189,10 @@ class Overload:
         self.turns_total += 1
         if units > self._most:
             self._most = units
+        if units > _SHARED_UNITS:
+            self.share = max(1, self.share * _SHARED_UNITS // units)
+        elif 2 * units <= _SHARED_UNITS and self.share < self.share_max:
+            self.share = min(2 * self.share, self.share_max)
         self.admitted = 0
         self._let_in()
 

@@ -25,8 +25,7 @@ __all__ = ["Connection", "Guard", "Hub", "OpenDoor"]
 
 READERS_KEPT: Final = 256
 VICTIMS: Final = 1_000  # found in one search
-FAIR_PIPELINE: Final = 4
-READ_US_A_TURN: Final = 2_000  # on what comes in large pieces; others' small requests do not wait longer
+READ_US_A_TURN: Final = 1_000  # on what comes in large pieces; others' small requests do not wait longer
 DROPPED_A_SECOND: Final = 32 << 20
 SEARCHES_A_SECOND: Final = 5  # one looks at all connections
 
@@ -142,6 +141,7 @@ class Hub:
         self.guard: Guard = guard or OpenDoor()
         self.overload = overload or Overload(OverloadConfig(), random.random)
         self.config = config
+        self.overload.share = self.overload.share_max = config.pipeline_max
         self.room = WaitingRoom(self.overload, clock)
         self.router = router
         self.clock = clock
@@ -181,8 +181,8 @@ class Hub:
 
     @property
     def pipeline_max(self) -> int:
-        """Calls of one connection under way at once: few, while all want to be served."""
-        return FAIR_PIPELINE if self.overload.active else self.config.pipeline_max
+        """Calls of one connection under way at once: few, while turns are long."""
+        return self.overload.share
 
     # -- work that takes long ----------------------------------------------------------------------
 
@@ -204,25 +204,25 @@ class Hub:
         self._put_off.append(session)
 
     def _go_on(self) -> None:
-        waiting = len(self._put_off)
-        while waiting and self.has_time():
-            waiting -= 1
+        # One in a turn of the loop: what the kernel hands over at once may be a quarter of a megabyte, and
+        # copying it is not counted as time that reading takes.
+        if self.has_time():
             self._put_off.popleft().read_on()
         if self._put_off:
             asyncio.get_running_loop().call_soon(self._go_on)
 
     # -- room for connections ------------------------------------------------------------------------
 
-    def enter(self, session: Connection) -> bool:
-        """Registers a session; False where there are too many, or the server is shutting down."""
+    def enter(self, peer: Peer) -> bool:
+        """Registers a connection; False where there are too many, or the server is shutting down."""
         metrics = self.metrics
-        if self.draining or not self._has_room(session):
+        if self.draining or not self._has_room(peer):
             metrics.connections_refused_total += 1
             return False
         metrics.connections += 1
         metrics.connections_total += 1
-        if self._by_address is not None and not session.peer.unix:
-            self._by_address[session.peer.address] += 1
+        if self._by_address is not None and not peer.unix:
+            self._by_address[peer.address] += 1
         return True
 
     def may_enter(self, address: str) -> bool:
@@ -230,7 +230,7 @@ class Hub:
         counts = self._by_address
         return not self.draining and (counts is None or counts[address] < self.config.connections_per_address)
 
-    def _has_room(self, session: Connection) -> bool:
+    def _has_room(self, peer: Peer) -> bool:
         """Whether there is room for one more, or some was made."""
         config, open_now = self.config, self.metrics.connections
         if not self.overload.takes_connections:
@@ -238,8 +238,8 @@ class Hub:
         if self._by_address is None and open_now >= config.connections_per_address:
             # Only now can an address have too many. To look all addresses up is dear, and rare.
             self._by_address = Counter(each.peer.address for each in self.sessions if not each.peer.unix)
-        if self._by_address is not None and not session.peer.unix:
-            address = session.peer.address
+        if self._by_address is not None and not peer.unix:
+            address = peer.address
             if self._by_address[address] >= config.connections_per_address:
                 return self._evict(address)
         return open_now < config.max_connections or self._evict("")
@@ -275,14 +275,14 @@ class Hub:
         """Whoever holds calls of a session is told that nobody reads their answers."""
         self._on_disconnect(session)
 
-    def leave(self, session: Connection) -> None:
-        """Takes leave of a session."""
+    def leave(self, peer: Peer) -> None:
+        """A connection that had entered is gone."""
         self.metrics.connections -= 1
         counts = self._by_address
         if counts is not None:
-            counts[session.peer.address] -= 1
-            if counts[session.peer.address] <= 0:
-                del counts[session.peer.address]
+            counts[peer.address] -= 1
+            if counts[peer.address] <= 0:
+                del counts[peer.address]
             if 2 * self.metrics.connections < self.config.connections_per_address:
                 self._by_address = None
         if not self.metrics.connections and self.on_empty is not None:

@@ -11,49 +11,43 @@ Rules:
 - at most `pipeline_max` of them are submitted; what was parsed beyond that waits in `_backlog`,
   and nothing more is read meanwhile. Nor is it while the client does not read its answers;
 - a connection between two requests holds next to nothing: its reader comes from the hub's, and goes back;
-- what a client may take its time for has a deadline, looked after by the wheel, a second exact;
 - behind a request that broke the framing, or was too large, the stream cannot be trusted: the error
   is answered, our side is closed, and what still arrives is dropped (closing both sides at once
   would make the kernel reset the connection, and the client lose the answer).
 """
 
-import asyncio
 import contextlib
 import logging
-import math
 import select
 from collections import deque
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from taskqueuex.access.overload import NEVER, units_of
 from taskqueuex.commands.call import Call, Headed
 from taskqueuex.commands.consume import DequeueReply, SettleReply
 from taskqueuex.commands.principal import ANYONE, Peer
 from taskqueuex.commands.table import Command
-from taskqueuex.errors import BadRequest, Invalid, Overloaded, RequestTimeout, TaskQueueError
+from taskqueuex.errors import BadRequest, RequestTimeout, TaskQueueError
 from taskqueuex.network import headers
-from taskqueuex.network.decode import read_query
+from taskqueuex.network.calls import make_call
 from taskqueuex.network.hub import DROPPED_A_SECOND, Hub
-from taskqueuex.network.reply import CONTINUE, error_response
+from taskqueuex.network.lifetime import LINGER_S, SILENT_S, Lifetime
+from taskqueuex.network.reply import CONTINUE
 from taskqueuex.network.request import RequestReader, StreamBroken
 from taskqueuex.network.room import Waiting
 from taskqueuex.network.routes import HANDS_OUT, Route
 from taskqueuex.network.sites import check_name, check_site
-from taskqueuex.network.unread import is_dead, is_unread, taken_bytes
 
 __all__ = ["Session"]
 
 _log = logging.getLogger(__name__)
-_JSON = b"application/json"
 _LEASES = (DequeueReply, SettleReply)
-_LINGER_S = 2  # how long a client whose stream broke may take to notice
-_SILENT_S = 5  # how often it is asked whether one that is not read is still there
 _TLS_HANDSHAKE: Final = b"\x16"
-_SMALL: Final = 4 << 10  # bytes that are read at once, whatever else there is to do
-_SLICE: Final = (
-    16 << 10
-)  # bytes that are parsed at once: a pipeline of tiny requests waits in bytes, not as calls
+_LARGE: Final = 16 << 10  # bytes in one read, behind which those of others come first
+# Bytes that are parsed at once, whatever else there is to do: a pipeline of tiny requests waits in bytes, not
+# as calls.
+_SLICE: Final = 4 << 10
 _NO_CALLS: Final[deque[tuple[Route, Call]]] = deque(maxlen=0)
 
 # The place of a request that did not become a call of any command.
@@ -68,14 +62,6 @@ _UNROUTED = Command(
 )
 
 
-def _peer(transport: asyncio.Transport) -> Peer:
-    def look_up() -> str:
-        name = transport.get_extra_info("peername")
-        return str(name[0]) if isinstance(name, tuple) else "unknown"
-
-    return Peer(look_up)
-
-
 def _check_plain(data: bytes) -> None:
     """What comes first says whether a client took this for a port of TLS; raises StreamBroken."""
     if data[:1] == _TLS_HANDSHAKE:
@@ -86,109 +72,46 @@ def _bug() -> TaskQueueError:
     return TaskQueueError("The server has a bug; its log says more", outcome="unknown")
 
 
-class Session(asyncio.Protocol):
+class Session(Lifetime):
     """A connection: the `Sink` of its calls, and the `ReaderOwner` of its requests."""
 
     __slots__ = (
-        "_active_tick",
         "_backlog",
-        "_calls",
         "_continue_owed",
-        "_deaf",
         "_ended",
-        "_entered",
-        "_finishing",
         "_fresh",
         "_headless",
-        "_hub",
         "_keep_alive",
         "_last",
-        "_looked_tick",
-        "_paused",
         "_poll",
         "_queued",
-        "_reader",
         "_submitting",
-        "_taken",
-        "_transport",
         "_unfed",
         "_waiting",
-        "_write",
-        "_write_paused",
         "blocked_by",
-        "closed",
-        "due",
-        "peer",
     )
 
     def __init__(self, hub: Hub, peer: Peer | None = None) -> None:
-        self.closed = True  # until it is let in
+        super().__init__(hub, peer)
         self.blocked_by: Call | None = None
-        self.due = 0
-        self._hub = hub
-        self._calls: list[Call] = []
         self._backlog = _NO_CALLS
         self._last: Call | None = None  # the connection closes behind its answer
         self._headless: Call | None = None  # a HEAD request: its answer has no body
         self._keep_alive = ""  # the header Connection of answers that do not close
-        self._deaf = False  # what arrives is dropped
         self._ended = False  # the client sends no more
-        self._entered = False  # it counts among the server's connections
-        self._finishing = False  # the last answer is out
         self._fresh = True  # nothing has come yet
-        self._paused = False  # reading is
         self._queued = False  # to read what has come
         self._poll: select.poll | None = None  # made when the first task is handed out
         self._waiting: Waiting | None = None  # a request in the waiting room; the others are behind it
-        self._write_paused = False  # the client does not read its answers
-        self._taken = 0  # of its answers, when that was looked at last
-        self._looked_tick = 0
         self._submitting = False  # the loop in _advance runs
         self._continue_owed = False  # 100 Continue, once the earlier answers are out
-        self._active_tick = hub.wheel.tick  # the second in which bytes came or went last
-        self._reader: RequestReader | None = None  # while a request is under way
         self._unfed = b""  # bytes that came, and wait until earlier calls are answered
-        if peer is not None:
-            self.peer = peer
 
     # -- the transport ----------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport is no subclass of asyncio.Transport, and has all that is used here.
-        self._transport = cast(asyncio.Transport, transport)
-        self._write = self._transport.write
-        hub = self._hub
-        if not hasattr(self, "peer"):
-            self.peer = _peer(self._transport)
-        elif self.peer.tls:
-            self.peer.certificate = self._transport.get_extra_info("peercert") or None
-        if not hub.enter(self):
-            hub.wheel.place(self, hub.wheel.tick + _LINGER_S)
-            self._write(error_response(Overloaded("Too many connections", retry_after_s=1.0)))
-            self._close()
-            return
-        self.closed, self._entered = False, True
-        hub.wheel.place(self, hub.wheel.tick + hub.idle_ticks)
-        hub.guard.greet(self.peer)
-
     def connection_lost(self, error: Exception | None) -> None:
-        self._abandon()
-        self._leave()
-        self._hub.wheel.remove(self)  # one that was not let in is there too
-        if self._reader is not None:
-            self._hub.give_back(self._reader)
-            self._reader = None
-        # Calls name this as their sink. Thousands of connections a second that still hold some would be left
-        # to the garbage collector, which stops the loop for as long as it takes.
+        super().connection_lost(error)
         self._last = self._headless = None
-        self._calls = []
-
-    def _leave(self) -> None:
-        """It is no connection of the server's any more. Until then it counts, and has its deadlines:
-        what it was sent may still be unread."""
-        if self._entered:
-            self._entered = False
-            self._hub.leave(self)
 
     def _abandon(self) -> None:
         """Nobody reads answers any more: what is under way is for nobody."""
@@ -201,13 +124,6 @@ class Session(asyncio.Protocol):
             self._unfed = b""
             if self._calls:
                 self._hub.disconnected(self)
-
-    def _close(self) -> None:
-        """Closes behind what was written. A client that does not read it is looked after by the wheel."""
-        self._finishing = True
-        self._note_the_last()
-        self._transport.close()
-        self._hub.wheel.hasten(self, self._hub.wheel.tick + _LINGER_S)
 
     def eof_received(self) -> bool:
         """The client sends no more. It may still read, so what is under way is answered; but no
@@ -245,7 +161,7 @@ class Session(asyncio.Protocol):
         if not self._paused and not self.closed:
             self._paused = True
             self._transport.pause_reading()
-            self._hub.wheel.hasten(self, self._hub.wheel.tick + _SILENT_S)
+            self._hub.wheel.hasten(self, self._hub.wheel.tick + SILENT_S)
 
     def _resume(self) -> None:
         if not self._paused or self._write_paused or self._backlog or self.closed:
@@ -281,124 +197,24 @@ class Session(asyncio.Protocol):
         elif not self._paused:
             self._transport.resume_reading()
 
-    # -- time --------------------------------------------------------------------------------------
-
-    def on_due(self, tick: int) -> int:
-        """See `Watched`: closes a connection that takes too long, and says when to look again."""
-        reader = self._reader
-        if self._write_paused or (self._finishing and is_unread(self._transport)):
-            return self._look_at_unread(tick)
-        if self._finishing:
-            return self._abort_at(self._active_tick + _LINGER_S, tick)
-        if reader is not None and reader.in_request and not self._paused and not self._deaf:
-            return self._look_at_request(reader, tick)
-        if self._calls:
-            return self._look_at_silent(tick) if self._paused else tick + self._hub.idle_ticks
-        due = self._active_tick + self._hub.idle_ticks
-        if due > tick:
-            return due
-        if is_unread(self._transport):
-            return self._look_at_unread(tick)
-        self._close()
-        return tick + _LINGER_S
-
-    def _abort_at(self, due: int, tick: int) -> int:
-        if due > tick:
-            return due
-        self.abort()
-        return 0
-
-    def _look_at_silent(self, tick: int) -> int:
-        """One that is not read does not tell of its end. Dead ones with polls cost their client nothing."""
-        if is_dead(self._transport):
-            self.abort()
-            return 0
-        return tick + _SILENT_S
-
-    def _look_at_unread(self, tick: int) -> int:
-        """A client must read its answers, if slowly."""
-        config, read_s = self._hub.config, self._hub.read_ticks
-        if tick < self._looked_tick + read_s:
-            # Behind the last answer it is asked more often whether all is read: nothing else is waited for.
-            return tick + _LINGER_S if self._finishing else self._looked_tick + read_s
-        before = self._taken
-        self._note_taken()
-        if self._taken - before < config.body_bytes_per_s_min * read_s:
-            self._hub.metrics.deadlines_total += 1
-            self.abort()
-            return 0
-        self._active_tick = tick
-        return tick + read_s
-
-    def _note_taken(self) -> None:
-        self._taken, self._looked_tick = taken_bytes(self._transport), self._hub.wheel.tick
-
-    def _note_the_last(self) -> None:
-        """The last answer is out. How much is taken counts from the first look on: nearly all are gone before
-        it, and asking costs more than all else that a short connection does."""
-        self._taken, self._looked_tick = 0, self._hub.wheel.tick
-
-    def _look_at_request(self, reader: RequestReader, tick: int) -> int:
-        """A request must come, its head within a time, its body at a rate."""
-        config = self._hub.config
-        head_s = math.ceil(config.head_timeout_s)
-        since_s = tick - reader.began
-        late = since_s >= config.request_timeout_s
-        if reader.in_head:
-            late = late or since_s >= head_s
-        elif since_s >= head_s:
-            late = late or reader.body_size() < (since_s - head_s) * config.body_bytes_per_s_min
-        if not late:
-            return min(
-                reader.began + math.ceil(config.request_timeout_s), max(reader.began + head_s, tick + 1)
-            )
-        self._hub.metrics.deadlines_total += 1
-        self._refuse(RequestTimeout(), close=True)
-        return tick + _LINGER_S
-
-    def idle_since(self) -> int | None:
-        """See `Connection`."""
-        if self.closed or self._calls or self._finishing or self._write_paused or self._in_request():
-            return None
-        return self._active_tick
-
-    def close_idle(self) -> None:
-        """See `Connection`."""
-        self.abort()  # unread answers and all: there must be room now
-        self._leave()
-
-    # -- the server's --------------------------------------------------------------------------------
-
-    def on_drain(self) -> None:
-        """The server shuts down: close now if nothing is under way, else behind the last answer."""
-        if self._finishing:
-            self.abort()  # it has its answer, and lingers
-        elif not self._calls and not self._in_request():
-            self._close()
-
-    def _in_request(self) -> bool:
-        return self._reader is not None and self._reader.in_request
-
-    def abort(self) -> None:
-        """Close now, whatever is under way."""
-        self._abandon()
-        self._transport.abort()
-
     # -- requests ------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         hub = self._hub
         hub.metrics.bytes_in += len(data)
         self._active_tick = hub.wheel.tick
+        if len(data) <= _SLICE and not self._unfed and not self._deaf and not self.closed:
+            self._read(data)
+            return
         if self._deaf or self.closed:
             self._drop(len(data))
-            return
-        if self._unfed:
+        elif self._unfed:
             self._unfed += data  # reading is paused: this had come already
-        elif len(data) <= _SMALL:
-            self._read(data)
         else:
             self._feed(data)
+        if len(data) > _LARGE and not self._paused and not self.closed:
+            self._pause()  # whoever sends much is read in turn: copying takes long too
+            self._queue_up()
 
     def _drop(self, size: int) -> None:
         """Reads on behind a broken stream, for the client to see its answer and no reset; but what all
@@ -520,7 +336,7 @@ class Session(asyncio.Protocol):
             route = reader.route
             if self._hub.overload.active and self._waits(reader, route, keeps_alive):
                 return
-            call = self._call(reader, route)
+            call = make_call(reader, route, self, self.peer, self._hub.guard)
         except TaskQueueError as error:
             self._refuse(error, close=not keeps_alive, headless=reader.method() == b"HEAD")
             return
@@ -573,7 +389,7 @@ class Session(asyncio.Protocol):
         if self.closed:
             return
         try:
-            call = self._call(waiting, waiting.route)
+            call = make_call(waiting, waiting.route, self, self.peer, self._hub.guard)
         except TaskQueueError as error:
             self.on_reply(waiting.place, error.status, error, None)
         else:
@@ -592,40 +408,6 @@ class Session(asyncio.Protocol):
             self.on_reply(waiting.place, error.status, error, None)
             if self._backlog and not self._submitting:
                 self._submit_backlog()
-
-    def _call(self, reader: RequestReader | Waiting, route: Route) -> Call:
-        """The call that the request makes; raises TaskQueueError."""
-        raw = reader.body
-        content_type = reader.content_type
-        if raw and content_type and content_type != _JSON:
-            headers.check_content_type(content_type)
-        body = route.read_body(raw)
-        query = None
-        _, _, query_string = reader.url.partition(b"?")
-        if query_string or route.query is not None:
-            query = read_query(query_string, route.query)
-        call = Call(route.command, reader.target, body, query, self, reader.received_us)
-        if len(raw) >= 8_192:
-            call.units = units_of(len(raw))
-        call.peer = self.peer
-        if route.command.audited:
-            _ = self.peer.address  # while it can be told
-        call.principal = reader.principal
-        if reader.principal.restricted:
-            self._hub.guard.check(call)
-        if reader.key:
-            self._take_key(reader, route, call)
-        if reader.timeout:
-            call.deadline_us = reader.received_us + headers.read_timeout_ms(reader.timeout) * 1_000
-        return call
-
-    def _take_key(self, reader: RequestReader | Waiting, route: Route, call: Call) -> None:
-        key = headers.read_idempotency_key(reader.key)
-        if route.refuses_key or getattr(call.body, "dequeue", None) is not None:
-            raise Invalid.field("Idempotency-Key", "is refused here: a repeat must not have the first answer")
-        if route.keyed:
-            call.key = key
-            call.raw = reader.body
 
     def _submit(self, route: Route, call: Call) -> None:
         try:
@@ -648,6 +430,9 @@ class Session(asyncio.Protocol):
             self._headless = place
         self._calls.append(place)
         self.on_reply(place, error.status, error, None)
+
+    def _on_late(self) -> None:
+        self._refuse(RequestTimeout(), close=True)
 
     # -- answers -------------------------------------------------------------------------------------
 
@@ -763,6 +548,6 @@ class Session(asyncio.Protocol):
             self._backlog.clear()
             self._unfed = b""
             self._resume()
-            self._hub.wheel.hasten(self, self._hub.wheel.tick + _LINGER_S)
+            self._hub.wheel.hasten(self, self._hub.wheel.tick + LINGER_S)
         else:
             self._close()
