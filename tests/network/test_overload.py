@@ -443,7 +443,7 @@ def test_whoever_sends_much_is_read_in_turn(running, monkeypatch):
     monkeypatch.setattr(Hub, "put_off", lambda hub, session: put_off.append(session))
     for number in range(3):
         wire = running.connect()
-        threading.Thread(target=wire.send, args=(large(number, 4_000_000),), daemon=True).start()
+        threading.Thread(target=wire.send, args=(large(number, 1_000_000),), daemon=True).start()
     metrics = running.server._hub.metrics
     running.wait_for(lambda: len(put_off) == 3)
     assert running.connect().request("GET", "/healthz").status == 200
