@@ -479,19 +479,32 @@ def test_large_bodies_count_for_more(running):
 def test_connections_that_send_many_calls_at_once_share_a_turn(turns):
     overload = turns.overload
     overload.share = overload.share_max = 64
-    turns.run(10, 1_000, taken=128)
-    assert overload.share == 64
-    turns.run(1, 1_000, taken=50 * 64)  # of 50 connections
-    assert overload.share == 2
-    turns.run(10, 1_000, taken=50 * 2)
-    assert overload.share == 2
-    turns.run(1, 1_000, taken=1_000)  # each of whom sends one at a time
-    assert overload.share == 1
-    turns.run(6, 1_000, taken=64)
-    assert overload.share == 64
+
+    def run(extra, taken):
+        overload.extra = extra
+        turns.run(1, 1_000, taken=taken)
+        return overload.share
+
+    assert run(0, 5_000) == 64, "who sends one at a time takes nothing from those that send more"
+    assert run(64, 5_000) == 64
+    assert run(50 * 63, 50 * 64) == 2
+    assert run(50 * 2, 50 * 2) == 2
+    assert run(1_000 * 2, 1_000 * 2) == 1
+    assert [run(0, 1_000) for _ in range(7)] == [2, 4, 8, 16, 32, 64, 64]
 
 
-def test_a_connection_has_few_calls_under_way_while_turns_are_long(running):
+def test_what_comes_behind_others_of_its_connection_counts_apart(running):
+    running.app.holds = True
+    one, many = running.connect(), running.connect()
+    one.send(request_bytes("POST", ENQUEUE_PATH, {}))
+    many.send(request_bytes("POST", ENQUEUE_PATH, {}) * 3 + large(0))
+    calls = [running.app.next_call() for _ in range(5)]
+    assert running.server._hub.overload.extra == 2 + 25
+    for call in calls:
+        assert running.app.reply(call)
+
+
+def test_a_connection_has_few_calls_under_way_while_many_send_many(running):
     running.app.holds = True
     wire = running.connect()
 

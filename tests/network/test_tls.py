@@ -5,10 +5,13 @@ import socket
 import ssl
 import subprocess
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from wires import TIMEOUT_S, Running, request_bytes
 
 from taskqueuex.commands.consume import DequeueReply
@@ -144,6 +147,64 @@ def test_a_client_needs_a_certificate_where_one_is_asked_for(serve_tls, authorit
         assert (
             dict(pair for entry in peer.certificate["subject"] for pair in entry)["commonName"] == "worker-1"
         )
+
+
+def revoke(authority, certificates, file, days=1):
+    """The authority's list, with these on it; it was made two days ago and is good until `days` from now."""
+    now = datetime.now(UTC)
+    signer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
+    made = x509.CertificateRevocationListBuilder(
+        issuer_name=signer.subject,
+        last_update=now - timedelta(days=2),
+        next_update=now + timedelta(days=days),
+    )
+    for each in certificates:
+        serial = x509.load_pem_x509_certificate(each.cert_chain_pems[0].bytes()).serial_number
+        entry = x509.RevokedCertificateBuilder(serial, now - timedelta(days=2)).build()
+        made = made.add_revoked_certificate(entry)
+    key = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
+    file.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return str(file)
+
+
+def test_a_revoked_certificate_is_no_good_once_the_list_was_read(serve_tls, authority, tmp_path):
+    lists = revoke(authority, [], tmp_path / "revoked.pem")
+    running = serve_tls(tls_client_ca=str(tmp_path / "ca.pem"), tls_client_crl=lists)
+    good, bad = (authority.issue_cert(f"worker-{number}@example.org") for number in (1, 2))
+    contexts = [client_context(authority) for _ in range(2)]
+    for context, certificate in zip(contexts, (good, bad), strict=True):
+        certificate.configure_cert(context)
+        with closing(connect(running, context)) as connection:
+            assert ask(connection) == 200
+    revoke(authority, [bad], tmp_path / "revoked.pem")
+    running.app.on_loop(running.server.reload_tls)
+    with closing(connect(running, contexts[0])) as connection:
+        assert ask(connection) == 200
+    assert get_nothing(running, contexts[1])
+
+
+def test_a_list_that_is_out_of_date_lets_nobody_in(serve_tls, authority, tmp_path):
+    lists = revoke(authority, [], tmp_path / "revoked.pem", days=-1)
+    running = serve_tls(tls_client_ca=str(tmp_path / "ca.pem"), tls_client_crl=lists)
+    context = client_context(authority)
+    authority.issue_cert("worker-1@example.org").configure_cert(context)
+    assert get_nothing(running, context)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (None, "without tls_client_ca"),
+        ("nothing.pem", "No such file"),
+        ("key.pem", "holds no list"),
+        ("ca.pem", "holds certificates"),
+    ],
+)
+def test_a_list_of_revoked_certificates_that_is_none_is_refused(files, tmp_path, name, says):
+    settings = {"tls_client_ca": str(tmp_path / "ca.pem")} if name else {}
+    config = NetworkConfig(**files, **settings, tls_client_crl=str(tmp_path / (name or "key.pem")))
+    with pytest.raises(TlsError, match=rf"network\.tls_client_crl: .*{says}"):
+        server_context(config)
 
 
 @pytest.mark.parametrize("which", ["none", "another authority's"])

@@ -13,8 +13,8 @@ that takes no longer than people notice; beyond, the newest is (B. Maurer, "Fail
 client that repeats at once gets no more of the server than one that does not, and a pause of the disk sends
 nobody away, nor do a few clients more than a turn takes.
 
-Overloaded or not, connections that send many calls at once share the turn: the longer it is, the fewer of
-each are in the next. So they do not make a turn long for those that send one.
+Overloaded or not, connections that send many calls at once share what a turn takes of them: the more they
+make it together, the fewer of each are in the next. So they do not make turns long for those that send one.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ _TURNS_MIN: Final = 4  # of an interval: a single pause, as of the disk, is no o
 _PATIENCE_S: Final = 0.5
 _PATIENCE_MAX_S: Final = 2.0
 _STALL_US: Final = 1_000_000  # so long calls wait for a store that takes no writes
-_SHARED_UNITS: Final = 128  # of a turn, beyond which connections that send many calls at once share
+_EXTRA_UNITS: Final = 128  # of a turn, that connections beside their first call may make together
 _SENT_AWAY_A_SECOND: Final = 2_000  # what answering them may cost: about a twentieth of a core
 
 
@@ -100,6 +100,7 @@ class Overload:
         "_turns",
         "active",
         "admitted",
+        "extra",
         "intervals_total",
         "limit",
         "memory_level",
@@ -118,6 +119,7 @@ class Overload:
         self.active = False  # whether anything may have to wait: what the fast path asks
         self.limit = float(_LIMIT_MAX)  # units of a turn
         self.admitted = 0  # units taken for the coming turn, while there is a limit
+        self.extra = 0  # units submitted for the coming turn behind others of their connection
         self.memory_level = 0  # 1: nothing that takes memory is taken; 2: nor is a connection
         self.intervals_total = 0  # in which the server was overloaded
         self.shed = [0] * NEVER  # calls sent away, by rank
@@ -189,10 +191,11 @@ class Overload:
         self.turns_total += 1
         if units > self._most:
             self._most = units
-        if units > _SHARED_UNITS:
-            self.share = max(1, self.share * _SHARED_UNITS // units)
-        elif 2 * units <= _SHARED_UNITS and self.share < self.share_max:
+        if self.extra > _EXTRA_UNITS:
+            self.share = max(1, self.share * _EXTRA_UNITS // self.extra)
+        elif 2 * self.extra <= _EXTRA_UNITS and self.share < self.share_max:
             self.share = min(2 * self.share, self.share_max)
+        self.extra = 0
         self.admitted = 0
         self._let_in()
 

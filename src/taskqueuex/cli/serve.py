@@ -36,6 +36,10 @@ def serve(
         str | None,
         typer.Option(metavar="FILE", help="Ask clients for a certificate of one of these CAs, PEM."),
     ] = None,
+    tls_client_crl: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What those have revoked, PEM; read anew on SIGHUP."),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond loopback without TLS or without tokens.")
     ] = False,
@@ -73,6 +77,7 @@ def serve(
         "network.tls_certificate": tls_certificate,
         "network.tls_key": tls_key,
         "network.tls_client_ca": tls_client_ca,
+        "network.tls_client_crl": tls_client_crl,
         "network.insecure": insecure or None,
         "storage.preset": preset,
         "storage.cache_mb": cache_mb,

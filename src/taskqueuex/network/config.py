@@ -45,6 +45,7 @@ class NetworkConfig:
     tls_certificate: str | None = None  # PEM file: the server's certificate, and those between it and its CA
     tls_key: str | None = None  # PEM file; None: it is in the certificate's
     tls_client_ca: str | None = None  # PEM file: a certificate of one of these is asked of every client
+    tls_client_crl: str | None = None  # PEM file: what those have revoked, one list of each
     proxy_from: tuple[str, ...] = ()  # networks whose word of a client's address is taken; none: all
     backlog: int = 16_384  # connections the kernel completes before we accept them; somaxconn bounds it
     max_connections: int = 20_000  # beyond: the one that is idle for longest is closed, else 503

@@ -181,7 +181,7 @@ class Hub:
 
     @property
     def pipeline_max(self) -> int:
-        """Calls of one connection under way at once: few, while turns are long."""
+        """Calls of one connection under way at once: few, while many send many."""
         return self.overload.share
 
     # -- work that takes long ----------------------------------------------------------------------

@@ -212,7 +212,7 @@ class Session(Lifetime):
             self._unfed += data  # reading is paused: this had come already
         else:
             self._feed(data)
-        if len(data) > _LARGE and not self._paused and not self.closed:
+        if len(data) > _LARGE and not self._paused and not self._transport.is_closing():
             self._pause()  # whoever sends much is read in turn: copying takes long too
             self._queue_up()
 
@@ -342,15 +342,18 @@ class Session(Lifetime):
             return
         if not keeps_alive:
             self._last = call
-        self._calls.append(call)
+        calls = self._calls
+        calls.append(call)
         if self._waiting is not None:
             self._come_behind(route)
         if (
             not self._backlog
             and not self._write_paused
             and self._waiting is None
-            and len(self._calls) <= self._hub.pipeline_max
+            and len(calls) <= self._hub.pipeline_max
         ):
+            if len(calls) > 1:
+                self._hub.overload.extra += call.units
             self._submit(route, call)
         else:
             if self._backlog is _NO_CALLS:
@@ -533,6 +536,8 @@ class Session(Lifetime):
             and (len(calls) - len(backlog) < limit or calls[0] is backlog[0][1])
         ):
             route, call = backlog.popleft()
+            if call is not calls[0]:
+                self._hub.overload.extra += call.units
             self._submit(route, call)
         self._submitting = False
 

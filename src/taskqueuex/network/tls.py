@@ -32,6 +32,8 @@ def server_context(config: NetworkConfig) -> ssl.SSLContext:
     _load_certificate(context, config.tls_certificate, config.tls_key)
     if config.tls_client_ca is not None:
         _load_clients(context, config.tls_client_ca)
+    if config.tls_client_crl is not None:
+        _load_revoked(context, config)
     return context
 
 
@@ -55,6 +57,22 @@ def _load_clients(context: ssl.SSLContext, file: str) -> None:
     except (ssl.SSLError, OSError) as error:
         raise TlsError(f"network.tls_client_ca: {file} holds no certificate: {_reason(error)}") from None
     context.verify_mode = ssl.CERT_REQUIRED
+
+
+def _load_revoked(context: ssl.SSLContext, config: NetworkConfig) -> None:
+    file = config.tls_client_crl
+    assert file is not None
+    if config.tls_client_ca is None:
+        raise TlsError("network.tls_client_crl: without tls_client_ca no certificate is asked for")
+    _check_readable("tls_client_crl", file)
+    try:
+        context.load_verify_locations(file)
+    except (ssl.SSLError, OSError) as error:
+        raise TlsError(f"network.tls_client_crl: {file} holds no list: {_reason(error)}") from None
+    if not context.cert_store_stats()["crl"]:
+        raise TlsError(f"network.tls_client_crl: {file} holds certificates, and no list of revoked ones")
+    # From here on OpenSSL lets nobody in whose authority has no list there, or one that is out of date.
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
 
 
 def _check_readable(name: str, file: str) -> None:
