@@ -487,9 +487,9 @@ def test_connections_that_send_many_calls_at_once_share_a_turn(turns):
 
     assert run(0, 5_000) == 64, "who sends one at a time takes nothing from those that send more"
     assert run(64, 5_000) == 64
-    assert run(50 * 63, 50 * 64) == 2
-    assert run(50 * 2, 50 * 2) == 2
-    assert run(1_000 * 2, 1_000 * 2) == 1
+    assert run(20 * 63, 20 * 64) == 3
+    assert run(20 * 3, 20 * 3) == 3
+    assert run(1_000 * 3, 1_000 * 3) == 1
     assert [run(0, 1_000) for _ in range(7)] == [2, 4, 8, 16, 32, 64, 64]
 
 

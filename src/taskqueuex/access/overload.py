@@ -50,7 +50,7 @@ _TURNS_MIN: Final = 4  # of an interval: a single pause, as of the disk, is no o
 _PATIENCE_S: Final = 0.5
 _PATIENCE_MAX_S: Final = 2.0
 _STALL_US: Final = 1_000_000  # so long calls wait for a store that takes no writes
-_EXTRA_UNITS: Final = 128  # of a turn, that connections beside their first call may make together
+_EXTRA_UNITS: Final = 64  # of a turn, that connections beside their first call may make together
 _SENT_AWAY_A_SECOND: Final = 2_000  # what answering them may cost: about a twentieth of a core
 
 
