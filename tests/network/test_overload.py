@@ -459,6 +459,20 @@ def test_whoever_sends_much_is_read_in_turn(running, monkeypatch):
     running.wait_for(go_on)
 
 
+def test_whoever_asks_in_vain_is_served_after_others(running, monkeypatch):
+    put_off: list[Any] = []
+    monkeypatch.setattr(Hub, "put_off", lambda hub, session: put_off.append(session))
+    vain = running.connect()
+    vain.send(request_bytes("GET", "/nothing"))
+    assert vain.receive().status == 404
+    vain.send(request_bytes("GET", "/nothing"))
+    assert running.connect().request("GET", "/healthz").status == 200
+    assert len(put_off) == 1
+    running.app.on_loop(put_off[0].read_on)
+    assert vain.receive().status == 404
+    running.wait_for(lambda: len(put_off) == 2)
+
+
 def test_a_client_that_sends_no_more_has_all_read_that_came(serve, monkeypatch):
     monkeypatch.setattr("taskqueuex.network.hub.READ_US_A_TURN", 1)
     running = serve()

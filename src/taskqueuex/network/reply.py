@@ -83,7 +83,10 @@ class Replies:
 
     def error(self, error: TaskQueueError, durability: str | None = None, connection: str = "") -> bytes:
         """The response that tells of an error."""
-        head = self._head(error.status, durability, connection, _PROBLEM)
+        key = (-error.status, durability, connection)  # no other response has such a one
+        head = self._heads.get(key)
+        if head is None:
+            head = self._heads[key] = self._head(error.status, durability, connection, _PROBLEM)
         extra = b""
         if error.retry_after_s is not None:
             extra += b"Retry-After: %d\r\n" % max(1, ceil(error.retry_after_s))

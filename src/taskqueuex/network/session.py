@@ -172,6 +172,12 @@ class Session(Lifetime):
             self._paused = False
             self._transport.resume_reading()
 
+    def _give_way(self) -> None:
+        """Is read again after all others that gave way, and one in a turn of the loop."""
+        if not self._paused and not self._transport.is_closing():
+            self._pause()
+            self._queue_up()
+
     def _queue_up(self) -> None:
         """Reads what has come in a later turn of the loop: an answer may bring us here, and the next slice
         may be answered at once, and so on."""
@@ -212,9 +218,8 @@ class Session(Lifetime):
             self._unfed += data  # reading is paused: this had come already
         else:
             self._feed(data)
-        if len(data) > _LARGE and not self._paused and not self._transport.is_closing():
-            self._pause()  # whoever sends much is read in turn: copying takes long too
-            self._queue_up()
+        if len(data) > _LARGE:
+            self._give_way()  # copying takes long too
 
     def _drop(self, size: int) -> None:
         """Reads on behind a broken stream, for the client to see its answer and no reset; but what all
@@ -433,6 +438,8 @@ class Session(Lifetime):
             self._headless = place
         self._calls.append(place)
         self.on_reply(place, error.status, error, None)
+        if not close:
+            self._give_way()  # those that ask in vain are served one after the other
 
     def _on_late(self) -> None:
         self._refuse(RequestTimeout(), close=True)
