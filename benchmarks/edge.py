@@ -45,7 +45,7 @@ def overload(bench: Bench, scale: Scale) -> Result:
         rounds: dict[str, list[dict[str, float]]] = {"calm": [], "peak": [], "twice the peak": []}
         run_load(bench, server, "-s", 1, "mixed")  # warm
         recovered: list[float] = []
-        memory = resident_bytes(server.pid)
+        memory = 0
         for _ in range(scale.rounds):
             for name in rounds:
                 peak = statistics.median(one["ops_per_s"] for one in rounds["peak"]) if rounds["peak"] else 0
@@ -61,6 +61,7 @@ def overload(bench: Bench, scale: Scale) -> Result:
                 figures = _figures(server, name, raw, cpu_seconds(server.pids()) - before)
                 rounds[name].append(raw)
                 result.figures.append(figures)
+            memory = memory or resident_bytes(server.pid)  # the store's caches are full from here on
         grown = (resident_bytes(server.pid) - memory) / (1 << 20)
     median = {
         name: {key: statistics.median(float(one[key]) for one in many) for key in ("ops_per_s", "ack_p99_us")}
@@ -75,8 +76,9 @@ def overload(bench: Bench, scale: Scale) -> Result:
         Bar("acks' p99 at twice the peak", median["twice the peak"]["ack_p99_us"] / 1e3, 50.0, "ms"),
         Bar("acks sent away", float(shed), 0.0, ""),
         Bar("over after the load", max(recovered), 1.0, "s"),
+        Bar("resident memory grown since the first round", grown, 32.0, "MiB"),
     ]
-    result.notes.append(f"{acks:,.0f} acks; resident memory grew by {grown:.1f} MiB in {scale.rounds} rounds")
+    result.notes.append(f"{acks:,.0f} acks; a quarter of what is done leaves a task behind")
     return result
 
 
