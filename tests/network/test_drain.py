@@ -54,7 +54,7 @@ def test_an_address_that_is_taken_is_an_error(serve):
     running = serve()
     host, port = running.address
     assert parse_listener(f"{host}:{port}")[:2] == running.address
-    with pytest.raises(OSError, match=r"[Aa]ddress"):
+    with pytest.raises(OSError, match=rf"network\.listen: {host}:{port} cannot be had: [Aa]ddress"):
         running.await_(_start_another(running, f"{host}:{port}"))
 
 

@@ -74,11 +74,12 @@ class Server:
         if any(listener.tls for listener in listeners):
             self._context = server_context(self._config)
         try:
-            for listener in listeners:
-                if listener.path is not None:
-                    await self._accept(listener, unix_socket(listener.path))
-                else:
+            for listener, named in zip(listeners, self._config.listen, strict=True):
+                try:
                     await self._listen(listener)
+                except OSError as error:
+                    reason = error.strerror or error
+                    raise OSError(f"network.listen: {named} cannot be had: {reason}") from error
         except BaseException:
             self.stop_accepting()
             raise
@@ -86,6 +87,9 @@ class Server:
 
     async def _listen(self, listener: Listener) -> None:
         assert self._loop is not None
+        if listener.path is not None:
+            await self._accept(listener, unix_socket(listener.path))
+            return
         found = await self._loop.getaddrinfo(
             listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
