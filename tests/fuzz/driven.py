@@ -201,6 +201,7 @@ class _Example:
         router = Router(COMMANDS.values(), dict.fromkeys(("engine", "query", "server"), self._submit))
         clock, metrics = SystemClock(), NetworkMetrics()
         hub = Hub(config, router, lambda _: None, clock, metrics, overload=overload)
+        self._hub = hub
         self._session = Session(hub)
         self._session.connection_made(transport)  # type: ignore[arg-type]  # it has all that is used
 
@@ -265,9 +266,9 @@ class _Example:
         """Until nothing is under way."""
         for _ in range(10_000):
             await self._go_on()
-            if not self.pending and not self._writing_paused and not self._waiting():
+            if not self._is_under_way():
                 await asyncio.sleep(0)
-                if not self.pending and not self._waiting():
+                if not self._is_under_way():
                     break
         else:
             raise AssertionError("it does not come to an end")
@@ -275,6 +276,10 @@ class _Example:
         self._session.connection_lost(None)
         assert not self.pending
         assert not self._waiting(), "somebody waits of whom nothing is left"
+
+    def _is_under_way(self) -> bool:
+        put_off = self._hub._put_off and not self.transport.closed
+        return bool(self.pending or self._writing_paused or self._waiting() or put_off)
 
     def _waiting(self) -> int:
         return 0 if self._overload is None else self._overload.waiting

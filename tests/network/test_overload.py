@@ -1,5 +1,6 @@
 """More than can be done: who is taken, who waits, who is sent away, and who never is."""
 
+import asyncio
 import socket
 import threading
 from typing import Any
@@ -18,8 +19,12 @@ from taskqueuex.access.overload import (
     OverloadConfig,
     rank_of,
 )
+from taskqueuex.clock import SystemClock
 from taskqueuex.commands import COMMANDS
+from taskqueuex.network import NetworkConfig
 from taskqueuex.network.hub import Hub
+from taskqueuex.network.metrics import NetworkMetrics
+from taskqueuex.network.routes import Router
 
 ENQUEUE_PATH = "/v1/queues/q/tasks"
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -563,3 +568,33 @@ def test_requests_that_are_wrong_use_up_no_turn_of_others(running):
         assert wire.request("GET", "/v1/tasks?limit=no").status == 422
     assert wire.request("GET", "/v1/queues").status == 200
     assert overload.shed == [0] * NEVER
+
+
+def test_those_that_were_put_off_are_read_one_in_a_turn_of_the_loop():
+    class Much:
+        left = 3
+
+        def read_on(self):
+            read.append(turn)
+            self.left -= 1
+            if self.left:
+                hub.put_off(self)
+
+    async def run():
+        nonlocal turn
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        for session in (Much(), Much()):
+            hub.put_off(session)
+        while turn < 20:
+            turn += 1
+            await asyncio.sleep(0)
+
+    read: list[int] = []
+    failed: list[Any] = []
+    turn = 0
+    router = Router(COMMANDS.values(), dict.fromkeys(("engine", "query", "server"), lambda _: None))
+    hub = Hub(NetworkConfig(), router, lambda _: None, SystemClock(), NetworkMetrics())
+    asyncio.run(run())
+    assert not failed
+    assert len(read) == 6
+    assert len(set(read)) == 6, "one in each"

@@ -103,6 +103,7 @@ class Hub:
 
     __slots__ = (
         "_by_address",
+        "_goes_on",
         "_on_disconnect",
         "_put_off",
         "_read_us",
@@ -155,6 +156,7 @@ class Hub:
         self._by_address: Counter[str] | None = None  # open ones, counted while there are many
         self._readers: list[RequestReader] = []  # between two requests, of any connection
         self._put_off: deque[Connection] = deque()
+        self._goes_on = False  # soon
         self._reading_at = 0.0  # the turn of the loop, by its time
         self._read_us = 0  # spent in it on reading much
         self.lent: dict[Connection, None] = {}  # those that have one
@@ -199,17 +201,22 @@ class Hub:
 
     def put_off(self, session: Connection) -> None:
         """A session goes on reading in a later turn of the loop, after those that were put off before."""
-        if not self._put_off:
-            asyncio.get_running_loop().call_soon(self._go_on)
         self._put_off.append(session)
+        self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        if not self._goes_on:
+            self._goes_on = True
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
         # One in a turn of the loop: what the kernel hands over at once may be a quarter of a megabyte, and
         # copying it is not counted as time that reading takes.
+        self._goes_on = False
         if self.has_time():
             self._put_off.popleft().read_on()
         if self._put_off:
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self._go_on_soon()
 
     # -- room for connections ------------------------------------------------------------------------
 
