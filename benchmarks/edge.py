@@ -40,28 +40,29 @@ def _figures(server: Server, name: str, raw: dict[str, float], cpu_s: float) -> 
 def overload(bench: Bench, scale: Scale) -> Result:
     """Twice the load that saturates it: goodput, acks, memory, and how soon it is over."""
     result = Result("overload", "half enqueue, a quarter dequeue, a quarter ack; the latencies are the acks'")
-    seconds = scale.seconds * 2
+    pairs = 2 * scale.rounds  # of peak and overload, one after the other: the machine's pace changes
     with bench.taskqueuex() as server:
         rounds: dict[str, list[dict[str, float]]] = {"calm": [], "peak": [], "twice the peak": []}
         run_load(bench, server, "-s", 1, "mixed")  # warm
         recovered: list[float] = []
         memory = 0
-        for _ in range(scale.rounds):
+        for number in range(pairs):
+            if number == pairs // 2:
+                memory = resident_bytes(server.pid)  # the store's caches are full from here on
             for name in rounds:
-                peak = statistics.median(one["ops_per_s"] for one in rounds["peak"]) if rounds["peak"] else 0
+                peak = rounds["peak"][-1]["ops_per_s"] if rounds["peak"] else 0
                 options = {
                     "calm": ("-c", 64, "-r", 2_000),
                     "peak": ("-c", 64),
                     "twice the peak": ("-c", OVERLOADED_BY, "-r", 2 * peak),
                 }[name]
                 before = cpu_seconds(server.pids())
-                raw = finish_load(start_load(bench, server, *options, "-s", seconds, "mixed"))
+                raw = finish_load(start_load(bench, server, *options, "-s", scale.seconds, "mixed"))
                 if name == "twice the peak":
                     recovered.append(_recovered_s(server))
                 figures = _figures(server, name, raw, cpu_seconds(server.pids()) - before)
                 rounds[name].append(raw)
                 result.figures.append(figures)
-            memory = memory or resident_bytes(server.pid)  # the store's caches are full from here on
         grown = (resident_bytes(server.pid) - memory) / (1 << 20)
     median = {
         name: {key: statistics.median(float(one[key]) for one in many) for key in ("ops_per_s", "ack_p99_us")}
@@ -69,14 +70,17 @@ def overload(bench: Bench, scale: Scale) -> Result:
     }
     shed = sum(one["ack_errors"] for many in rounds.values() for one in many)
     acks = sum(one["acks"] for many in rounds.values() for one in many)
-    goodput = median["twice the peak"]["ops_per_s"] / median["peak"]["ops_per_s"]
+    goodput = statistics.median(
+        over["ops_per_s"] / peak["ops_per_s"]
+        for peak, over in zip(rounds["peak"], rounds["twice the peak"], strict=True)
+    )
     result.bars = [
-        Bar("goodput at twice the peak", goodput, 0.9, "x", at_least=True),
+        Bar("goodput at twice the peak, median of the pairs", goodput, 0.9, "x", at_least=True),
         Bar("acks' p99, calm", median["calm"]["ack_p99_us"] / 1e3, CALM_MS, "ms"),
         Bar("acks' p99 at twice the peak", median["twice the peak"]["ack_p99_us"] / 1e3, 50.0, "ms"),
         Bar("acks sent away", float(shed), 0.0, ""),
         Bar("over after the load", max(recovered), 1.0, "s"),
-        Bar("resident memory grown since the first round", grown, 32.0, "MiB"),
+        Bar("resident memory grown in the second half", grown, 32.0, "MiB"),
     ]
     result.notes.append(f"{acks:,.0f} acks; a quarter of what is done leaves a task behind")
     return result

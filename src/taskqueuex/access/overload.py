@@ -174,9 +174,8 @@ class Overload:
         return 1.0 + 2.0 * self._random()
 
     def patience_s(self) -> float:
-        """How long a call waits before it is sent away: longer, the more there are."""
-        usual_s = max(_PATIENCE_S, self.waiting / _SENT_AWAY_A_SECOND)
-        return min(_PATIENCE_MAX_S, usual_s * (0.5 + self._random()))
+        """How long a call waits as a rule before it is sent away: longer, the more there are."""
+        return min(_PATIENCE_MAX_S, max(_PATIENCE_S, self.waiting / _SENT_AWAY_A_SECOND))
 
     # -- what the writer and the node tell -----------------------------------------------------------
 

@@ -29,8 +29,13 @@ class Request(Protocol):
     received_us: int
 
 
-def make_call(request: Request, route: Route, sink: Sink, peer: Peer, guard: Guard) -> Call:
-    """The call of a request, checked; raises TaskQueueError where it makes none."""
+def make_call(
+    request: Request, route: Route, sink: Sink, peer: Peer, guard: Guard, place: Call | None = None
+) -> Call:
+    """The call of a request, checked; raises TaskQueueError where it makes none.
+
+    One that has waited was given its `place` among the answers already, without what is read only now.
+    """
     raw = request.body
     content_type = request.content_type
     if raw and content_type and content_type != _JSON:
@@ -40,7 +45,12 @@ def make_call(request: Request, route: Route, sink: Sink, peer: Peer, guard: Gua
     _, _, query_string = request.url.partition(b"?")
     if query_string or route.query is not None:
         query = read_query(query_string, route.query)
-    call = Call(route.command, request.target, body, query, sink, request.received_us)
+    if place is None:
+        call = Call(route.command, request.target, body, query, sink, request.received_us)
+    else:
+        call = place
+        call.body = body
+        call.query = query
     if len(raw) >= UNIT_BYTES:
         call.units = units_of(len(raw))
     call.peer = peer

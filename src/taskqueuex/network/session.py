@@ -48,6 +48,7 @@ _LARGE: Final = 16 << 10  # bytes in one read, behind which those of others come
 # Bytes that are parsed at once, whatever else there is to do: a pipeline of tiny requests waits in bytes, not
 # as calls.
 _SLICE: Final = 4 << 10
+_FOREVER_US: Final = 1 << 62  # a caller waits who does not say how long
 _NO_CALLS: Final[deque[tuple[Route, Call]]] = deque(maxlen=0)
 
 # The place of a request that did not become a call of any command.
@@ -373,16 +374,29 @@ class Session(Lifetime):
             return False  # behind another it waits for that one
         if hub.overload.admits(route.rank, units_of(len(reader.body))):
             return False
-        place = Call(_UNROUTED, "", None, None, self, reader.received_us)
+        place = Call(route.command, reader.target, None, None, self, reader.received_us)
         if not keeps_alive:
             self._last = place
         self._calls.append(place)
-        self._waiting = Waiting(self, route, place, reader)
-        patience_s = hub.overload.patience_s()
+        patience_us = _FOREVER_US
         if reader.timeout:
             with contextlib.suppress(TaskQueueError):  # which is told when it is read
-                patience_s = min(patience_s, headers.read_timeout_ms(reader.timeout) / 2_000)
-        hub.room.enter(self._waiting, patience_s)
+                patience_us = headers.read_timeout_ms(reader.timeout) * 500
+        self._waiting = Waiting(
+            self,
+            route,
+            place,
+            reader.target,
+            reader.principal,
+            reader.url,
+            reader.body,
+            reader.content_type,
+            reader.key,
+            reader.timeout,
+            reader.received_us,
+            patience_us,
+        )
+        hub.room.enter(self._waiting)
         return True
 
     def _come_behind(self, route: Route) -> None:
@@ -396,15 +410,13 @@ class Session(Lifetime):
         self._waiting = None
         if self.closed:
             return
+        place = waiting.place
         try:
-            call = make_call(waiting, waiting.route, self, self.peer, self._hub.guard)
+            make_call(waiting, waiting.route, self, self.peer, self._hub.guard, place)
         except TaskQueueError as error:
-            self.on_reply(waiting.place, error.status, error, None)
+            self.on_reply(place, error.status, error, None)
         else:
-            self._calls[self._calls.index(waiting.place)] = call
-            if self._last is waiting.place:
-                self._last = call
-            self._submit(waiting.route, call)
+            self._submit(waiting.route, place)
         if self._backlog and not self._submitting:
             self._submit_backlog()
 
