@@ -172,6 +172,10 @@ class Core(Indexes):
             status.reason = reason
         self.enter(task)
         self.save(task)
+        record = task.record
+        self.events[partition.place.tier].append(
+            (state, task.id, partition.queue.name, status.attempt, record.name, reason)
+        )
 
     def complete(self, task: Task) -> None:
         """running -> completed: what `move` would do, in one go where nothing else hangs on the task."""
@@ -197,6 +201,7 @@ class Core(Indexes):
             self.recent[task_id] = task
         if self.loading:
             self.note_change(task)
+        self.events[place.tier].append((COMPLETED, task_id, queue.name, status.attempt, record.name, ""))
 
     def reseat(self, task: Task, record: TaskRecord, state: int, run_at: int) -> None:
         """New fields for a task that waits: it leaves its place, and takes the one they give it."""
@@ -226,7 +231,9 @@ class Core(Indexes):
             batch.put_status(place, task_id, status)
         if record.name:
             batch.put_name(place, hash16(record.name), task_id)
-        partition.queue.metrics.enqueued += 1
+        queue = partition.queue
+        queue.metrics.enqueued += 1
+        self.events[place.tier].append((status.state, task_id, queue.name, 0, record.name, ""))
         return task
 
     def save_record(self, task: Task) -> None:

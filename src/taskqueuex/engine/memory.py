@@ -25,6 +25,7 @@ from taskqueuex.engine.partition import LEVEL_DURABLE, LEVEL_MEMORY, Partition, 
 from taskqueuex.engine.schedule import Schedule
 from taskqueuex.engine.worker import Worker
 from taskqueuex.errors import NotFound
+from taskqueuex.model.events import EventRecord
 from taskqueuex.model.ids import IdGenerator, format_id
 from taskqueuex.model.jobs import WorkflowRecord
 from taskqueuex.model.reads import ReadChildren, ReadRequest, ReadTasks
@@ -92,6 +93,7 @@ class Memory:
         self.staged: dict[bytes, tuple[int, bytes, bytes]] = {}  # job -> (queue number, ids from, ids below)
         self.sweeps = 0
         self.watched: Collection[bytes] = ()  # tasks whose end somebody waits for; the engine's to set
+        self.events: tuple[list[EventRecord], list[EventRecord]] = ([], [])  # of the turn, by tier
         self.ended: list[Task] = []  # tasks that ended, for whoever waits for them
         self.level = LEVEL_MEMORY  # the strictest level that the present command touched
 

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from taskqueuex.model.access import AuditRecord, TokenRecord
+from taskqueuex.model.events import EventRecord
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.queue import PartitionRecord, QueueRecord
 from taskqueuex.model.schedule import ScheduleRecord, ScheduleState
@@ -24,6 +25,7 @@ from taskqueuex.storage.protocol import StorageError
 __all__ = [
     "AUDIT",
     "DEPENDENCY",
+    "EVENTS",
     "GROUP",
     "JOB",
     "LEASE",
@@ -85,4 +87,5 @@ SCHEDULE: Codec[ScheduleRecord] = Codec(ScheduleRecord)
 SCHEDULE_STATE: Codec[ScheduleState] = Codec(ScheduleState)
 TOKEN: Codec[TokenRecord] = Codec(TokenRecord)
 AUDIT: Codec[AuditRecord] = Codec(AuditRecord)
+EVENTS: Codec[list[EventRecord]] = Codec(list[EventRecord])
 ANY: Codec[Any] = Codec(object)

@@ -10,7 +10,7 @@
     other   slot 'u' Q hash | slot 'c' parent child | slot 'r' Q G hash | slot 'p' Q
             and under slot 0xffff: 'q' name, 'j' job, 'w' workflow, 'x' workflow task,
             'i' segment hash, 'm' name, 't' tier at, 's' schedule, 'f' schedule (how far it is),
-            'k' token, 'l' at tie (the audit)
+            'k' token, 'l' at tie (the audit), 'e' at tie (events)
 
 slot u16, Q (queue number) u32, G (generation) u32, rank, due and forget_at u64, all big-endian, so
 that bytes sort as numbers do. Every key begins with its slot: a slot can be handed over whole.
@@ -24,6 +24,7 @@ from typing import Protocol
 import msgspec
 
 from taskqueuex.model.access import AuditRecord, TokenRecord
+from taskqueuex.model.events import EventRecord
 from taskqueuex.model.ids import slot_of
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.place import Place
@@ -239,6 +240,9 @@ class KeyValueBatch:
     def put_audit(self, key: bytes, record: AuditRecord) -> None:
         self._put(FAMILY_OTHER, _SYSTEM + b"l" + key, codec.AUDIT.encode(record))
 
+    def put_events(self, key: bytes, events: list[EventRecord]) -> None:
+        self._put(FAMILY_OTHER, _SYSTEM + b"e" + key, codec.EVENTS.encode(events))
+
     def put_idempotent(self, segment: int, key_hash: bytes, value: bytes) -> None:
         self._put(FAMILY_OTHER, _segment_prefix(segment) + key_hash, value)
 
@@ -256,6 +260,10 @@ class KeyValueBatch:
     def drop_points(self, tier: int, before_ms: int) -> None:
         root = _SYSTEM + b"t" + bytes([tier])
         self.rows.delete_range(FAMILY_OTHER, root, root + _U64(before_ms))
+
+    def drop_events(self, before: bytes) -> None:
+        root = _SYSTEM + b"e"
+        self.rows.delete_range(FAMILY_OTHER, root, root + before)
 
     def drop_audit(self, before_ms: int) -> None:
         root = _SYSTEM + b"l"
@@ -457,6 +465,11 @@ class KeyValueStorage:
         end = root + before if before else after(root)
         rows = self.rows.scan(FAMILY_OTHER, root + start, end, limit, backwards=True)
         return [(key[len(root) :], codec.AUDIT.decode(value)) for key, value in rows]
+
+    def scan_events(self, start: bytes, limit: int) -> list[tuple[bytes, list[EventRecord]]]:
+        root = _SYSTEM + b"e"
+        rows = self.rows.scan(FAMILY_OTHER, root + start, after(root), limit)
+        return [(key[len(root) :], codec.EVENTS.decode(value)) for key, value in rows]
 
     def scan_points(self, tier: int, since_ms: int, limit: int) -> list[tuple[int, dict[str, float]]]:
         root = _SYSTEM + b"t" + bytes([tier])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from taskqueuex.model.access import AuditRecord, TokenRecord
+from taskqueuex.model.events import EventRecord
 from taskqueuex.model.jobs import JobRecord, WorkflowRecord
 from taskqueuex.model.place import Place
 from taskqueuex.model.queue import PartitionRecord, QueueRecord
@@ -87,6 +88,10 @@ class Storage(Protocol):
     def scan_workflow_tasks(self, workflow: bytes, start: bytes, limit: int) -> list[bytes]: ...
     def scan_audit(self, start: bytes, before: bytes, limit: int) -> list[tuple[bytes, AuditRecord]]:
         """Rows of the audit from `start` to below `before` (empty: no bound), the newest first."""
+        ...
+
+    def scan_events(self, start: bytes, limit: int) -> list[tuple[bytes, list[EventRecord]]]:
+        """Rows of events at or above `start`, the oldest first."""
         ...
 
     def scan_points(self, tier: int, since_ms: int, limit: int) -> list[tuple[int, dict[str, float]]]: ...

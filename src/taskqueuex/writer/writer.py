@@ -34,6 +34,7 @@ from taskqueuex.model.rows import Batch
 from taskqueuex.storage import StorageError, StoreStalled
 from taskqueuex.storage.maintenance import write_backup
 from taskqueuex.telemetry import Point
+from taskqueuex.writer.events import EventLog
 from taskqueuex.writer.idempotency import IdempotencyKeys
 from taskqueuex.writer.metrics import WriterMetrics
 from taskqueuex.writer.queries import Query, is_query
@@ -116,6 +117,7 @@ class Writer:
         self.draining = False
         self.refuse_enqueues = False  # the disk is nearly full
         self._on_failure = on_failure
+        self.events = EventLog()
         self.auditor = auditor or Auditor(os.urandom(4))
         self.overload = overload or Overload(OverloadConfig(), random.random)
         self._emptied_us = 0  # when the inbox was drained; 0: some calls were left in it
@@ -318,6 +320,7 @@ class Writer:
                 else:
                     self._inbox.appendleft(call)
         self._wanted += engine.take_reads()
+        self.events.keep(engine, self._batch)
         self.metrics.turns += 1
         if not self._syncing:
             self._set_out()
