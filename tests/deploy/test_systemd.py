@@ -1,0 +1,178 @@
+"""deploy/systemd: the units are right and tight, and the server runs within what they leave it."""
+
+import re
+import signal
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from deployed import DEPLOY, TIMEOUT_S, Caller, Program, environment, fails, free_port, run, until
+
+from taskqueuex.cli.doctor import examine
+from taskqueuex.node.config import load
+
+SYSTEMD = DEPLOY / "systemd"
+UNITS = ("taskqueuex.service", "taskqueuex-worker@.service")
+EXPOSURE_MAX = 15  # of 100, as `systemd-analyze security` counts
+CONFINED = Path(__file__).with_name("confined.py")
+APP = """
+from taskqueuex import App
+
+app = App()
+
+
+@app.task(queue="sums")
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@app.task(queue="sums", mode="process")
+def multiply(a: int, b: int) -> int:
+    return a * b
+"""
+
+
+def installed(unit: str, directory: Path) -> Path:
+    """The unit, with the program where it is here."""
+    tqx = run("sh", "-c", "command -v tqx").strip()
+    text = re.sub(r"/opt/[\w%]+/bin/tqx", tqx, (SYSTEMD / unit).read_text())
+    path = directory / unit
+    path.write_text(text.replace("WorkingDirectory=/opt/%i", f"WorkingDirectory={directory}"))
+    return path
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_finds_nothing_wrong_with_a_unit(tmp_path: Path, unit: str) -> None:
+    path = installed(unit, tmp_path)
+    instance = path if "@" not in unit else path.with_name(unit.replace("@", "@shop"))
+    assert run("systemd-analyze", "verify", instance) == ""
+    path.write_text(path.read_text().replace("Restart=always", "Restart=sometimes"))
+    assert "sometimes" in run("systemd-analyze", "verify", instance)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_leaves_little_to_attack(tmp_path: Path, unit: str) -> None:
+    path = installed(unit, tmp_path)
+    check = ("systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_MAX}")
+    run(*check, path)
+    path.write_text(re.sub(r"^(SystemCallFilter|Private|Protect).*\n", "", path.read_text(), flags=re.M))
+    fails(*check, path)
+
+
+def allowed_calls(unit: str) -> list[str]:
+    """The system calls that a unit's filters leave, as systemd reads them: the first line says what is
+    allowed, the others add, or with ~ take away."""
+    allowed: set[str] = set()
+    for line in settings_of(unit, "SystemCallFilter"):
+        names: set[str] = set()
+        for each in line.removeprefix("~").split():
+            names |= members(each) if each.startswith("@") else {each}
+        allowed = allowed - names if line.startswith("~") else allowed | names
+    return sorted(allowed)
+
+
+def members(group: str) -> set[str]:
+    found: set[str] = set()
+    for line in run("systemd-analyze", "syscall-filter", "--no-pager", group).splitlines():
+        name = line.strip()
+        if name.startswith("@") and name != group:
+            found |= members(name)
+        elif line.startswith(" ") and name and not name.startswith("#"):
+            found.add(name)
+    assert found, group
+    return found
+
+
+def settings_of(unit: str, name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", (SYSTEMD / unit).read_text(), re.MULTILINE)
+
+
+def confined(unit: str) -> tuple[object, ...]:
+    """What stands before a command that is to run within the filters of a unit."""
+    deny = settings_of(unit, "MemoryDenyWriteExecute")[-1]
+    return ("python", CONFINED, deny, ",".join(allowed_calls(unit)))
+
+
+def test_the_filters_hold_what_they_are_for() -> None:
+    within = confined(UNITS[0])
+    fails(*within, "python", "-c", "import os; os.chown('/', 0, 0)")
+    write_and_execute = "import mmap; mmap.mmap(-1, 4096, prot=7)"
+    fails(*within, "python", "-c", write_and_execute)
+    run("python", "-c", write_and_execute)
+
+
+def test_server_and_worker_do_their_work_within_the_filters(
+    serve: Callable[..., object], start: Callable[..., Program], certificates, tmp_path: Path
+) -> None:
+    port, plain = free_port(), free_port()
+    tls = ("--tls-certificate", certificates.certificate, "--tls-key", certificates.key)
+    listen = ("--listen", f"tls:127.0.0.1:{port}", "--listen", f"127.0.0.1:{plain}")
+    server = serve(*listen, *tls, program=(*confined(UNITS[0]), "tqx"))
+    (tmp_path / "sums.py").write_text(APP)
+    url = f"https://localhost:{port}"
+    environ = environment(TQX_SERVER=url, TQX_CA=str(certificates.ca))
+    worker = start(*confined(UNITS[1]), "tqx", "worker", "sums", "--grace", 30, cwd=tmp_path, env=environ)
+    for name, answer in (("add", "5"), ("multiply", "6")):
+        code = f"import sums; print(sums.{name}.enqueue(2, 3).result(timeout={TIMEOUT_S}))"
+        assert run("python", "-c", code, cwd=tmp_path, env=environ) == answer + "\n"
+
+    caller = Caller(plain)
+    caller.good("POST", "/v1/queues/many/tasks/batch", {"tasks": [{"payload": "x" * 1000}] * 5_000})
+    caller.good("POST", "/v1/admin/backup", {"path": str(tmp_path / "backup")})
+    assert "taskqueuex_host_memory_available_bytes 0.0" not in caller.call("GET", "/metrics").body.decode()
+    caller.close()
+    server.program.process.send_signal(signal.SIGHUP)
+    server.program.wait_for("reloaded")
+    assert worker.stop() == 0
+    assert server.program.stop() == 0
+    assert "Error" not in server.program.log + worker.log
+
+
+def test_the_example_of_a_configuration_is_one(tmp_path: Path) -> None:
+    path = SYSTEMD / "taskqueuex.toml"
+    config = load(path, {}, {})
+    assert config.auth.required
+    assert not config.network.insecure
+    state, runtime = (settings_of(UNITS[0], f"{kind}Directory")[0] for kind in ("State", "Runtime"))
+    assert Path(config.storage.data).is_relative_to(Path("/var/lib") / state)
+    sockets = [each.path for each in config.network.listeners() if each.path is not None]
+    assert sockets and all(each.is_relative_to(Path("/run") / runtime) for each in sockets)
+    assert f"--config /etc/{path.name}" in (SYSTEMD / UNITS[0]).read_text()
+
+
+def test_what_is_commented_out_in_it_is_right_too(tmp_path: Path) -> None:
+    text = (SYSTEMD / "taskqueuex.toml").read_text()
+    section, commented = "", []
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = line
+        elif re.match(r"#\w+ = ", line):
+            commented.append((section, line[1:]))
+    assert len(commented) > 5
+    for section, line in commented:
+        path = tmp_path / "one.toml"
+        path.write_text(f"{section}\n{line}\n")
+        load(path, {}, {})
+        assert tomllib.loads(path.read_text())
+
+
+def test_the_kernel_s_settings_are_what_the_doctor_asks_for(tmp_path: Path) -> None:
+    text = (SYSTEMD / "sysctl.d/60-taskqueuex.conf").read_text()
+    settings = dict(re.findall(r"^([\w.]+) = (.*)$", text, re.MULTILINE))
+    for name, value in settings.items():
+        assert (Path("/proc/sys") / name.replace(".", "/")).exists(), name
+        assert all(part.isdigit() for part in value.split())
+    advice = " ".join(finding.advice for finding in examine(tmp_path)) + (
+        (DEPLOY.parent / "docs/operations.md").read_text()
+    )
+    for name, value in settings.items():
+        assert f"{name}={value}" in advice or f'{name}="{value}"' in advice, name
+
+
+def test_systemd_makes_the_server_s_user(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    run("systemd-sysusers", f"--root={tmp_path}", SYSTEMD / "sysusers.d/taskqueuex.conf")
+    line = until(lambda: (tmp_path / "etc/passwd").read_text(), "a user")
+    user = settings_of(UNITS[0], "User")[0]
+    assert re.match(rf"^{user}:!?x?:\d+:\d+:.*:/var/lib/taskqueuex:/usr/sbin/nologin$", line.strip())
