@@ -1,4 +1,6 @@
-"""Runs a program under the filters that a unit asks systemd for: system calls, and no memory to write and run.
+"""Runs a program under the filters that a unit asks systemd for: of system calls, and of memory.
+
+Memory that can be written to cannot be run, and the other way round, where MDWE is `yes`.
 
     python confined.py MDWE NAME,NAME,... PROGRAM ARGUMENT...
 
