@@ -65,6 +65,13 @@ def fails(*command: object, **settings: Any) -> str:
     return done.stdout
 
 
+def made_token(socket: str, *arguments: object) -> str:
+    """What `tqx token create` makes: it is on the last line of the output."""
+    command = ["tqx", "--server", socket, "token", "create", *(str(each) for each in arguments)]
+    told = subprocess.run(command, text=True, capture_output=True, timeout=60, check=True, env=environment())
+    return told.stdout.split()[-1]
+
+
 def until(condition: Callable[[], Any], what: str) -> Any:
     """Returns what a condition returns once that is true."""
     deadline = time.monotonic() + TIMEOUT_S

@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployed import DEPLOY, ROOT, Certificates, Program, environment, fails, free_port, replaced, run
+from deployed import (
+    DEPLOY,
+    ROOT,
+    Certificates,
+    Program,
+    environment,
+    fails,
+    free_port,
+    made_token,
+    replaced,
+    run,
+)
 
 from taskqueuex.node.config import load
 
@@ -196,7 +207,7 @@ def test_the_example_worker_runs_a_task_as_its_service_says(
     serve(*listen, *tls, env=environment(TQX_AUTH_REQUIRED="true"))
     told = re.findall(r"tqx .*(token create \w+ .*?) *>", (DEPLOY / "README.md").read_text())
     (create,) = (each for each in told if each.split()[2] == "worker")
-    token = run("tqx", "--server", socket, *shlex.split(create)).split()[-1]
+    token = made_token(socket, *shlex.split(create)[2:])
     (tmp_path / "worker.token").write_text(token + "\n")
     shutil.copy(certificates.ca, tmp_path / "ca.pem")
 
@@ -209,7 +220,7 @@ def test_the_example_worker_runs_a_task_as_its_service_says(
     start(*service["command"], cwd=app, env=environment(**environ, **clean))
 
     scopes = ("--scope", "produce:orders", "--scope", "read:orders")
-    shop = run("tqx", "--server", socket, "token", "create", "shop", *scopes).split()[-1]
+    shop = made_token(socket, "shop", *scopes)
     del environ["TQX_TOKEN_FILE"]
     code = "import shop; print(shop.settle.enqueue(7, quantity=2.0).result(timeout=60))"
     result = run("python", "-c", code, cwd=app, env=environment(**environ, **clean, TQX_TOKEN=shop))
