@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 3600
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint types contract check bench demo design-map torture fuzz clean
+.PHONY: help setup serve test lint types contract check bench demo docs design-map torture fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: setup ## measure the server and its peers side by side; ARGS="--quick" fo
 
 demo: setup ## a trading day on real prices through queues, live; ARGS="--bars 500 --seconds 5" for a short one
 	cd examples && ../$(BIN)/python -m trading $(ARGS)
+
+docs: setup ## build the site of the documentation into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict $(ARGS)
 
 design-map: setup ## measure what docs/design-map.md quotes
 	for script in threaded_server locks handover cold_reads objects order_keys payloads store_calls \

@@ -2,8 +2,8 @@
 
 A page is a file of the repository: one under docs/, or one that `INCLUDED` names. Its links are relative to
 that file. Those that lead to another page lead to it on the site, too; those that lead to anything else of
-the repository lose their link and keep their words, since the site holds no source. What leads nowhere is left
-as it is, so that the build says so.
+the repository lose their link and keep their words, since the site holds no source. What leads nowhere is
+left as it is, so that the build says so.
 """
 
 from __future__ import annotations
