@@ -205,10 +205,10 @@ def test_the_example_worker_runs_a_task_as_its_service_says(
     tls = ("--tls-certificate", certificates.certificate, "--tls-key", certificates.key)
     listen = ("--listen", f"tls:127.0.0.1:{port}", "--listen", socket)
     serve(*listen, *tls, env=environment(TQX_AUTH_REQUIRED="true"))
-    told = re.findall(r"tqx .*(token create \w+ .*?) *>", (DEPLOY / "README.md").read_text())
-    (create,) = (each for each in told if each.split()[2] == "worker")
-    token = made_token(socket, *shlex.split(create)[2:])
-    (tmp_path / "worker.token").write_text(token + "\n")
+    told = (DEPLOY / "README.md").read_text()
+    created = re.findall(r"docker compose exec .* tqx token create (.*) > .*?([\w.]+)$", told, re.MULTILINE)
+    tokens = {file: made_token(socket, *shlex.split(create)) for create, file in created}
+    (tmp_path / "worker.token").write_text(tokens["worker.token"] + "\n")
     shutil.copy(certificates.ca, tmp_path / "ca.pem")
 
     service = composition["services"]["worker"]
