@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what the files of deploy/ are checked with: haproxy, nginx, caddy, promtool and systemd-analyze.
+# Install what the files of deploy/ are checked with: haproxy, nginx, caddy, prometheus, systemd's tools.
 #
 #     sh scripts/install_deploy_tools.sh
 #
@@ -18,7 +18,9 @@ need haproxy haproxy
 need nginx nginx-light
 need caddy caddy
 need promtool prometheus
+need prometheus prometheus
 need systemd-analyze systemd
+need openssl openssl
 [ -n "$missing" ] || exit 0
 
 run=""
@@ -33,7 +35,7 @@ restore() {
 }
 trap restore EXIT
 trap 'exit 1' HUP INT TERM
-if [ -e "$policy" ] && [ ! -e "$kept" ]; then
+if [ -e "$policy" ] && [ ! -e "$kept" ]; then # one that is kept is of a run that was killed
     $run mv "$policy" "$kept"
 fi
 printf '#!/bin/sh\nexit 101\n' | $run tee "$policy" >/dev/null
@@ -42,4 +44,4 @@ $run chmod 755 "$policy"
 echo "installing:$missing"
 $run apt-get update -qq
 # shellcheck disable=SC2086  # a list of packages
-$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+$run env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing

@@ -260,6 +260,14 @@ def test_an_idempotency_key_goes_through(front: Front) -> None:
     caller.close()
 
 
+@pytest.mark.parametrize("front", [KINDS[1], KINDS[3]], indirect=True)
+def test_clients_may_speak_http_2(front: Front) -> None:
+    url = f"https://localhost:{front.port}/v1/queues"
+    header = f"Authorization: Bearer {front.token}"
+    told = run("curl", "-s", "--http2", "--cacert", front.ca, "-H", header, "-w", " %{http_version}", url)
+    assert told == '{"queues":[]} 2'
+
+
 @pytest.mark.parametrize("front", KINDS[:2], indirect=True)
 def test_the_audit_has_the_client_s_address(front: Front) -> None:
     for source, queue in ((CLIENT, "theirs"), ("127.0.0.10", "others")):

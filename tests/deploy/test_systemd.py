@@ -7,7 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deployed import DEPLOY, TIMEOUT_S, Caller, Program, environment, fails, free_port, run, until
+from deployed import (
+    DEPLOY,
+    TIMEOUT_S,
+    Caller,
+    Certificates,
+    Program,
+    environment,
+    fails,
+    free_port,
+    made_token,
+    replaced,
+    run,
+)
 
 from taskqueuex.cli.doctor import examine
 from taskqueuex.node.config import load
@@ -102,31 +114,54 @@ def test_the_filters_hold_what_they_are_for() -> None:
     run("python", "-c", write_and_execute)
 
 
+def program_of(unit: str, replacements: dict[str, str]) -> list[str]:
+    """The command of a unit, with what systemd or the tests put into it."""
+    (command,) = settings_of(unit, "ExecStart")
+    return replaced(re.sub(r"/opt/[\w%]+/bin/tqx", "tqx", command), replacements).split()
+
+
 def test_server_and_worker_do_their_work_within_the_filters(
-    serve: Callable[..., object], start: Callable[..., Program], certificates, tmp_path: Path
+    start: Callable[..., Program], certificates: Certificates, tmp_path: Path
 ) -> None:
-    port, plain = free_port(), free_port()
-    tls = ("--tls-certificate", certificates.certificate, "--tls-key", certificates.key)
-    listen = ("--listen", f"tls:127.0.0.1:{port}", "--listen", f"127.0.0.1:{plain}")
-    server = serve(*listen, *tls, program=(*confined(UNITS[0]), "tqx"))
+    port = free_port()
+    places = {
+        "0.0.0.0:7470": f"127.0.0.1:{port}",
+        "/run/taskqueuex": str(tmp_path),
+        "/var/lib/taskqueuex": str(tmp_path),
+        "/etc/taskqueuex/certificate.pem": str(certificates.certificate),
+        "/etc/taskqueuex/key.pem": str(certificates.key),
+    }
+    config = tmp_path / "taskqueuex.toml"
+    config.write_text(replaced((SYSTEMD / config.name).read_text(), places))
+    serve = program_of(UNITS[0], {"/etc/taskqueuex.toml": str(config)})
+    server = start(*confined(UNITS[0]), *serve)
+    server.wait_for("serving")
+
+    socket = f"unix:{tmp_path}/tqx.sock"
+    every = [f"--scope={each}" for each in ("admin", "produce", "consume", "read")]
+    token = made_token(socket, "all", *every)
+    (tmp_path / "token").write_text(token + "\n")
     (tmp_path / "sums.py").write_text(APP)
-    url = f"https://localhost:{port}"
-    environ = environment(TQX_SERVER=url, TQX_CA=str(certificates.ca))
-    worker = start(*confined(UNITS[1]), "tqx", "worker", "sums", "--grace", 30, cwd=tmp_path, env=environ)
-    for name, answer in (("add", "5"), ("multiply", "6")):
-        code = f"import sums; print(sums.{name}.enqueue(2, 3).result(timeout={TIMEOUT_S}))"
+    (credential,) = (each for each in settings_of(UNITS[1], "Environment") if each.startswith("TQX_TOKEN"))
+    name, _, file = credential.partition("=")
+    environ = environment(TQX_SERVER=f"https://localhost:{port}", TQX_CA=str(certificates.ca))
+    environ[name] = file.replace("%d", str(tmp_path))
+    work = program_of(UNITS[1], {"$APP": "sums:app", "$OPTIONS": "--concurrency 5 --queues sums"})
+    worker = start(*confined(UNITS[1]), *work, cwd=tmp_path, env=environ)
+    for task, answer in (("add", "5"), ("multiply", "6")):
+        code = f"import sums; print(sums.{task}.enqueue(2, 3).result(timeout={TIMEOUT_S}))"
         assert run("python", "-c", code, cwd=tmp_path, env=environ) == answer + "\n"
 
-    caller = Caller(plain)
+    caller = Caller(port, certificates.ca, token)
     caller.good("POST", "/v1/queues/many/tasks/batch", {"tasks": [{"payload": "x" * 1000}] * 5_000})
     caller.good("POST", "/v1/admin/backup", {"path": str(tmp_path / "backup")})
     assert "taskqueuex_host_memory_available_bytes 0.0" not in caller.call("GET", "/metrics").body.decode()
     caller.close()
-    server.program.process.send_signal(signal.SIGHUP)
-    server.program.wait_for("reloaded")
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("reloaded")
     assert worker.stop() == 0
-    assert server.program.stop() == 0
-    assert "Error" not in server.program.log + worker.log
+    assert server.stop() == 0
+    assert "Error" not in server.log + worker.log
 
 
 def test_the_example_of_a_configuration_is_one(tmp_path: Path) -> None:
@@ -173,6 +208,6 @@ def test_the_kernel_s_settings_are_what_the_doctor_asks_for(tmp_path: Path) -> N
 def test_systemd_makes_the_server_s_user(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     run("systemd-sysusers", f"--root={tmp_path}", SYSTEMD / "sysusers.d/taskqueuex.conf")
-    line = until(lambda: (tmp_path / "etc/passwd").read_text(), "a user")
+    line = (tmp_path / "etc/passwd").read_text()
     user = settings_of(UNITS[0], "User")[0]
     assert re.match(rf"^{user}:!?x?:\d+:\d+:.*:/var/lib/taskqueuex:/usr/sbin/nologin$", line.strip())
