@@ -8,6 +8,8 @@ comment where the made part goes: `<!-- made: cli -->`. Nothing is fetched.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import site_cli
@@ -26,12 +28,26 @@ _SOURCES = {page: source for source, page in site_links.INCLUDED.items()}
 
 
 def on_config(config: Any) -> Any:
-    """Puts the pages of the HTTP reference into the navigation, as many as there are areas."""
+    """Puts into the navigation what mkdocs.yml cannot know: the pages of the HTTP reference, one an area, and
+    under "More" what has been added to docs/ and has no place yet."""
     reference = Reference()
     pages = [{reference.title(area): f"{_REFERENCE}/{area}.md"} for area in reference.areas]
     section = [{"Overview": f"{_REFERENCE}.md"}, *pages, {"Types": f"{_REFERENCE}/types.md"}]
     _replace(config.nav, f"{_REFERENCE}.md", section)
+    known = set(_listed(config.nav))
+    more = sorted({each.name for each in Path(config.docs_dir).glob("*.md")} - known)
+    if more:
+        config.nav.append({"More": more})
     return config
+
+
+def _listed(nav: Any) -> Iterator[str]:
+    for entry in nav:
+        if isinstance(entry, str):
+            yield entry
+            continue
+        for below in entry.values():
+            yield from (below,) if isinstance(below, str) else _listed(below)
 
 
 def _replace(nav: list[Any], page: str, section: list[Any]) -> None:
@@ -59,11 +75,13 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Makes what is made, and turns what is written for the repository into what the site needs."""
     path = page.file.src_uri
+    if "<!-- made: states -->" in markdown or _MERMAID.search(markdown):
+        page.meta["hide"] = ["toc"]  # the picture is as wide as both
     text = _MADE.sub(lambda found: _MAKERS[found[1]](), markdown)
     text = _MERMAID.sub(lambda _: _states(), text)
     if not path.startswith(f"{_REFERENCE}/"):
         text = site_links.links(text, _SOURCES.get(path, f"docs/{path}"), path)
-    return site_links.fences(text)
+    return site_links.bars(site_links.fences(text))
 
 
 def _states() -> str:

@@ -12,7 +12,9 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["INCLUDED", "fences", "links"]
+from site_text import code
+
+__all__ = ["INCLUDED", "bars", "fences", "links"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,11 +23,13 @@ INCLUDED = {
     "ARCHITECTURE.md": "architecture.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
+    "deploy/README.md": "deployment.md",
 }
 _PAGES = {**INCLUDED, "README.md": "index.md"}
 
 _BLOCK = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\((?!https?:|mailto:)([^()\s]+)\)")
+_CELL_CODE = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")
 _FENCE = re.compile(r"^```(\w+) [a-z]+$", re.MULTILINE)
 
 
@@ -51,3 +55,13 @@ def _link(found: re.Match[str], source: str, page: str) -> str:
 def fences(text: str) -> str:
     """Takes from fences the word for the tests behind the language: `python before`."""
     return _FENCE.sub(r"```\1", text)
+
+
+def bars(text: str) -> str:
+    """Undoes the escapes of bars in code in tables: the site would show the backslash."""
+    lines = [_CELL_CODE.sub(_plain_bars, line) if line.startswith("|") else line for line in text.split("\n")]
+    return "\n".join(lines)
+
+
+def _plain_bars(found: re.Match[str]) -> str:
+    return code(found[1].replace("\\|", "|"))

@@ -25,13 +25,13 @@ __all__ = ["picture"]
 _BORN = (SCHEDULED, BLOCKED, READY)
 _WALK = (BLOCKED, SCHEDULED)  # drawn first; the others follow as they are numbered
 
-_BOX, _HIGH = 138, 58  # of a live state
-_GAP = 84  # between two of them
-_LEFT = 116  # where the names of lanes stand
+_BOX, _HIGH = 118, 58  # of a live state
+_GAP = 98  # between two of them
+_LEFT = 108  # where the names of lanes stand
 _TRACK = 34  # from one track to the next
 _LANE, _BETWEEN = 56, 22
-_LETTER = 6.7  # the mean width of a letter of 12 px
-_LINE = 14
+_LETTER = 7.2  # the mean width of a letter of 13 px
+_LINE = 15
 
 
 @dataclass
@@ -115,9 +115,9 @@ class _Picture:
         found = {}
         for state, those in ends.items():
             those.sort()
-            room = _BOX - 34  # the corner is where a task may begin
+            room = _BOX - 30  # the corner is where a task may begin
             for place, (_, number, end) in enumerate(those):
-                found[number, end] = self._x(state) + 26 + room * (place + 0.5) / len(those)
+                found[number, end] = self._x(state) + 24 + room * (place + 0.5) / len(those)
         return found
 
     def _lay_tracks(self) -> int:
@@ -147,7 +147,7 @@ class _Picture:
         return min((begin + end) / 2, self._right() - half)
 
     def _right(self) -> float:
-        return _LEFT + len(self.row) * (_BOX + _GAP) - _GAP + 16
+        return _LEFT + len(self.row) * (_BOX + _GAP) - _GAP / 2
 
     def _lane_top(self, state: int) -> float:
         return self.top + _HIGH + 36 + TERMINAL.index(state) * (_LANE + _BETWEEN)
@@ -179,7 +179,7 @@ class _Picture:
             for place, line in enumerate(above)
         ]
         texts += [
-            _text((begin + end) / 2, middle + 15 + _LINE * place, line) for place, line in enumerate(below)
+            _text((begin + end) / 2, middle + 16 + _LINE * place, line) for place, line in enumerate(below)
         ]
         return edge.arrow(f"M{begin:.1f},{middle} H{end:.1f}"), "".join(texts)
 
@@ -195,7 +195,7 @@ class _Picture:
 
     def _up(self, edge: Edge) -> tuple[str, str]:
         """Back to life: up through the column of the state, on its right."""
-        x, lane = self._x(edge.after) + _BOX + 22, self._lane_top(edge.before)
+        x, lane = self._x(edge.after) + _BOX + 24, self._lane_top(edge.before)
         foot = self.top + _HIGH / 2 + 22
         path = f"M{x},{lane} V{foot + 6} q0,-6 -6,-6 H{self._x(edge.after) + _BOX + 1}"
         return edge.arrow(path), _text(x, lane + _LANE / 2 + 4, edge.event, "middle", "in-lane")

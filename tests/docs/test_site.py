@@ -137,13 +137,14 @@ def test_every_page_has_a_title_of_its_own_and_one_heading(site):
 def test_the_navigation_has_every_document(site):
     listed = set(re.findall(r'<a href="([^"#]*)"[^>]*class="md-nav__link', (site / "index.html").read_text()))
     written = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
-    outside = {"architecture", "changelog", "benchmarks"}
+    outside = {"architecture", "changelog", "benchmarks", "deployment"}
     assert {f"{name}/" for name in written | outside} - listed == set()
     assert {"http-reference/produce/", "http-reference/types/"} <= listed
 
 
-def test_pages_that_stand_elsewhere_are_there_whole(site):
-    for source, page in (("CHANGELOG.md", "changelog"), ("benchmarks/README.md", "benchmarks")):
+def test_pages_that_stand_elsewhere_are_there_whole(site, generator):
+    for source, page in generator("site_links").INCLUDED.items():
+        page = page.removesuffix(".md")
         html = text_of((site / page / "index.html").read_text())
         headings = re.findall(r"^#+ (.*)$", (ROOT / source).read_text(), re.MULTILINE)
         assert headings
@@ -157,6 +158,17 @@ def test_nothing_that_is_to_be_made_is_left(site):
         assert "```" not in html, name
 
 
+@pytest.fixture
+def copied(tmp_path) -> Path:
+    """A directory with the pages of docs/ and a configuration, to be changed."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    (tmp_path / "mkdocs.yml").write_text(
+        f"INHERIT: {ROOT}/mkdocs.yml\ndocs_dir: {tmp_path}/docs\n"
+        f"theme: {{custom_dir: {ROOT}/scripts/docs_site/theme}}\nhooks: [{ROOT}/scripts/docs_site/hooks.py]\n"
+    )
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -166,17 +178,24 @@ def test_nothing_that_is_to_be_made_is_left(site):
         "[absolute](/cli/)",
     ],
 )
-def test_a_link_that_leads_nowhere_fails_the_build(bad, tmp_path):
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    with (tmp_path / "docs/comparison.md").open("a") as page:
+def test_a_link_that_leads_nowhere_fails_the_build(bad, copied):
+    with (copied / "docs/comparison.md").open("a") as page:
         page.write(f"\n{bad}\n")
-    (tmp_path / "mkdocs.yml").write_text(
-        f"INHERIT: {ROOT}/mkdocs.yml\ndocs_dir: {tmp_path}/docs\n"
-        f"theme: {{custom_dir: {ROOT}/scripts/docs_site/theme}}\nhooks: [{ROOT}/scripts/docs_site/hooks.py]\n"
-    )
-    built = build(tmp_path / "mkdocs.yml", tmp_path / "site")
+    built = build(copied / "mkdocs.yml", copied / "site")
     assert built.returncode != 0
     assert "comparison.md" in built.stderr
+
+
+def test_a_document_without_a_place_in_the_navigation_gets_one(copied):
+    (copied / "docs/news.md").write_text("# News\n\nToday.\n")
+    built = build(copied / "mkdocs.yml", copied / "site")
+    assert built.returncode == 0, built.stderr
+    assert 'href="news/"' in (copied / "site/index.html").read_text()
+
+
+def test_a_bar_in_the_code_of_a_cell_has_no_backslash(site):
+    shown = text_of((site / "migrate/index.html").read_text())
+    assert "a.message() | b.message()" in shown
 
 
 def test_links_of_the_repository_become_those_of_the_site(generator):
@@ -340,4 +359,6 @@ def test_the_picture_fits_and_its_boxes_do_not_overlap(generator):
         for a, b, broad, tall in boxes[place + 1 :]:
             assert x + wide < a or a + broad < x or y + high < b or b + tall < y
     for text in svg.iter(f"{SVG}text"):
-        assert 0 < float(text.get("x")) < width and 0 < float(text.get("y")) < height, text.text
+        wide = len(text.text) * 7  # about as much, at the size that it has
+        begin = float(text.get("x")) - (wide / 2 if text.get("text-anchor") == "middle" else 0)
+        assert begin > 0 and begin + wide < width and 0 < float(text.get("y")) < height, text.text
