@@ -58,6 +58,13 @@ def test_the_server_is_not_root_and_ends_in_order() -> None:
     assert names.count("FROM") == 2
 
 
+def test_the_user_has_a_number_and_no_login(built: Path) -> None:
+    (line,) = (built / "etc/passwd").read_text().splitlines()
+    assert line == "taskqueuex:x:10001:10001::/var/lib/taskqueuex:/usr/sbin/nologin"
+    for place in ("var/lib/taskqueuex", "run/taskqueuex"):
+        assert (built / place).stat().st_mode & 0o777 == 0o700
+
+
 def context(directory: Path) -> Path:
     """What the engine is sent: all is left out but what is named."""
     lines = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
@@ -90,7 +97,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             else:
                 shutil.copy(sent / source, target)
     build, users, install = arguments("RUN")
-    run("sh", "-n", "-c", users)
+    for name in ("passwd", "group", "shadow", "gshadow"):
+        (root / "etc").mkdir(exist_ok=True)
+        (root / "etc" / name).touch()
+    below = {"groupadd ": f"groupadd --prefix {root} ", "useradd ": f"useradd --prefix {root} "}
+    below |= {
+        " --owner=10001 --group=10001": "",
+        " /var/lib/taskqueuex /run": f" {root}/var/lib/taskqueuex {root}/run",
+    }
+    run("sh", "-ec", replaced(users, below))
     install = install.removeprefix("--mount=type=bind,from=build,source=/wheels,target=/wheels ")
     moved = {"--no-cache-dir ": ""}  # what was downloaded for the tests need not be again
     run("sh", "-ec", replaced(build, moved | {"/wheels": f"{root}/wheels"}), cwd=root / "src")

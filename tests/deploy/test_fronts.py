@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,16 @@ def test_the_program_finds_nothing_wrong(kind: str, certificates: Certificates, 
     fails(*command, env=environ)
 
 
+def answers(caller: Caller) -> bool:
+    """Whether the server does, through its front: haproxy looks at it before it sends anything there."""
+    try:
+        return caller.call("GET", "/readyz").status == 200
+    except OSError:
+        return False
+    finally:
+        caller.close()
+
+
 def listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -196,16 +206,7 @@ def front(
     port = start_front(request.param, start, certificates, ports, tmp_path)
     found = Front(port, backend.token, certificates.ca, backend.plain)
 
-    def ready() -> bool:
-        caller = found.caller()
-        try:
-            return caller.call("GET", "/readyz").status == 200
-        except (OSError, ssl.SSLError):
-            return False
-        finally:
-            caller.close()
-
-    until(ready, "an answer through the front")  # haproxy looks at the server first
+    until(lambda: answers(found.caller()), "an answer through the front")
     return found
 
 
@@ -289,40 +290,74 @@ def test_only_the_balancer_is_believed(backend: Backend) -> None:
             assert stranger.recv(1) == b""
 
 
-class Stream(threading.Thread):
-    """Stands for the server: answers with server-sent events, each when it is told to."""
+class Stream:
+    """Stands for the server: answers GET /v1/events with server-sent events, each when it is told to.
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+    It has both ports that fronts look for, a plain one and one that expects the PROXY protocol and TLS.
+    """
+
+    def __init__(self, certificates: Certificates) -> None:
         self.tell = threading.Semaphore(0)
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(certificates.certificate, certificates.key)
+        self._listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        self.ports = tuple(listener.getsockname()[1] for listener in self._listeners)
+        for number, listener in enumerate(self._listeners):
+            threading.Thread(target=self._accept, args=(listener, number == 1), daemon=True).start()
 
-    def run(self) -> None:
-        connection, _ = self._listener.accept()
-        with connection, connection.makefile("rb") as file:
+    def _accept(self, listener: socket.socket, proxied: bool) -> None:
+        with contextlib.suppress(OSError):  # it is closed
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=self._answer, args=(connection, proxied), daemon=True).start()
+
+    def _answer(self, connection: socket.socket, proxied: bool) -> None:
+        with connection, contextlib.suppress(OSError):  # what looks at its health goes when it likes
+            connection.settimeout(60)
+            if not proxied:
+                self._serve(connection)
+                return
+            head = connection.recv(16, socket.MSG_WAITALL)
+            assert head.startswith(b"\r\n\r\n\0\r\nQUIT\n")
+            connection.recv(int.from_bytes(head[14:], "big"), socket.MSG_WAITALL)
+            with self._context.wrap_socket(connection, server_side=True) as secure:
+                self._serve(secure)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as file:
+            request = file.readline()
             while file.readline().strip():
                 pass
-            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-            connection.sendall(head)
-            for number in range(3):
-                self.tell.acquire()
-                event = f"data: {number}\n\n".encode()
-                connection.sendall(f"{len(event):x}\r\n".encode() + event + b"\r\n")
-            connection.sendall(b"0\r\n\r\n")
+        if b" /v1/events " not in request:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+            return
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head)
+        for number in range(3):
+            self.tell.acquire()
+            event = f"data: {number}\n\n".encode()
+            connection.sendall(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+        connection.sendall(b"0\r\n\r\n")
 
     def close(self) -> None:
-        self.join(30)
-        self._listener.close()
+        for listener in self._listeners:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
 
 
-@pytest.mark.parametrize("kind", ["nginx", "caddy"])
+@pytest.fixture
+def stream(certificates: Certificates) -> Iterator[Stream]:
+    found = Stream(certificates)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_events_come_one_by_one(
-    kind: str, start: Callable[..., Program], certificates: Certificates, tmp_path: Path
+    kind: str, stream: Stream, start: Callable[..., Program], certificates: Certificates, tmp_path: Path
 ) -> None:
-    stream = Stream()
-    port = start_front(kind, start, certificates, (stream.port, 0), tmp_path)
-    stream.start()
+    port = start_front(kind, start, certificates, stream.ports, tmp_path)
+    until(lambda: answers(Caller(port, certificates.ca)), "an answer through the front")
     context = ssl.create_default_context(cafile=str(certificates.ca))
     with (
         socket.create_connection(("localhost", port), timeout=30) as plain,
@@ -335,4 +370,3 @@ def test_events_come_one_by_one(
             while (line := file.readline()) and not line.startswith(b"data:"):
                 pass
             assert line == f"data: {number}\n".encode()
-    stream.close()
