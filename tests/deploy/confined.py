@@ -1,6 +1,6 @@
-"""Runs a program under the filters that a unit asks systemd for: of system calls, and of memory.
+"""Runs a program under the filters that a unit asks systemd for: of system calls, memory and sockets.
 
-    python confined.py MDWE NAME,NAME,... PROGRAM ARGUMENT...
+    python confined.py MDWE AF_INET,... NAME,NAME,... PROGRAM ARGUMENT...
 
 With MDWE of `yes`, memory is not both written to and run. systemd does the same with the same library, but
 only where it is the first process of the machine.
@@ -9,6 +9,7 @@ only where it is the first process of the machine.
 import ctypes
 import mmap
 import os
+import socket
 import sys
 
 ALLOW, REFUSE = 0x7FFF_0000, 0x0005_0001  # SCMP_ACT_ALLOW, SCMP_ACT_ERRNO(EPERM)
@@ -28,15 +29,21 @@ class Comparison(ctypes.Structure):
     )
 
 
-# The protections, third argument of each, with which memory is still given.
-PROTECTIONS = {
-    "mmap": [(WRITE | EXECUTE, 0), (WRITE | EXECUTE, WRITE), (WRITE | EXECUTE, EXECUTE)],
-    "mprotect": [(EXECUTE, 0)],
-    "pkey_mprotect": [(EXECUTE, 0)],
+# By system call the number of an argument, and with which of it, as mask and value, the call is still made.
+Conditions = dict[str, tuple[int, list[tuple[int, int]]]]
+PROTECTIONS: Conditions = {
+    "mmap": (2, [(WRITE | EXECUTE, 0), (WRITE | EXECUTE, WRITE), (WRITE | EXECUTE, EXECUTE)]),
+    "mprotect": (2, [(EXECUTE, 0)]),
+    "pkey_mprotect": (2, [(EXECUTE, 0)]),
 }
 
 
-def confine(allowed: list[str], deny_write_execute: bool) -> None:
+def families(names: list[str]) -> Conditions:
+    """That sockets are of these families alone."""
+    return {"socket": (0, [(0xFFFF_FFFF, getattr(socket, name)) for name in names])}
+
+
+def confine(allowed: list[str], conditions: Conditions) -> None:
     """For this process and those it becomes or starts."""
     if ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError("prctl(PR_SET_NO_NEW_PRIVS)")
@@ -47,11 +54,11 @@ def confine(allowed: list[str], deny_write_execute: bool) -> None:
         number = seccomp.seccomp_syscall_resolve_name(name.encode())
         if number < 0:  # of another architecture
             continue
-        conditions = PROTECTIONS.get(name, []) if deny_write_execute else []
-        for mask, value in conditions:
-            comparison = ctypes.byref(Comparison(2, MASKED_EQ, mask, value))
+        argument, choices = conditions.get(name, (0, []))
+        for mask, value in choices:
+            comparison = ctypes.byref(Comparison(argument, MASKED_EQ, mask, value))
             check(seccomp.seccomp_rule_add_array(rules, ALLOW, number, 1, comparison), name)
-        if not conditions:
+        if not choices:
             check(seccomp.seccomp_rule_add_array(rules, ALLOW, number, 0, None), name)
     check(seccomp.seccomp_load(rules), "the filter")
 
@@ -63,5 +70,7 @@ def check(result: int, what: str) -> None:
 
 
 if __name__ == "__main__":
-    confine(sys.argv[2].split(","), sys.argv[1] == "yes")
-    os.execvp(sys.argv[3], sys.argv[3:])
+    deny, of_sockets, calls, *program = sys.argv[1:]
+    memory = PROTECTIONS if deny == "yes" else {}
+    confine(calls.split(","), memory | families(of_sockets.split(",")))
+    os.execvp(program[0], program)

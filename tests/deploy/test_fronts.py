@@ -4,6 +4,7 @@ The files are used as they are but for addresses, ports and places of certificat
 """
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
@@ -101,8 +102,9 @@ def nginx_file(certificates: Certificates, port: int, server: int, directory: Pa
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     path = directory / "nginx.conf"
+    user = "user root root;\n" if os.geteuid() == 0 else ""  # the directory is of the tests' user alone
     path.write_text(
-        f"daemon off;\npid {directory}/nginx.pid;\nerror_log stderr notice;\n"
+        f"{user}daemon off;\npid {directory}/nginx.pid;\nerror_log stderr notice;\n"
         f"events {{ worker_connections 512; }}\n"
         f"http {{\n    access_log off;\n{temporary}    include {included};\n}}\n"
     )
@@ -125,7 +127,7 @@ def checks(file: Path) -> tuple[tuple[object, ...], ...]:
     """What each program has to check a file, and what it says about one that is not right."""
     return {
         "haproxy.cfg": (("haproxy", "-c", "-f", file), ("timeout client", "timeout clients")),
-        "nginx.conf": (("nginx", "-t", "-c", file), ("include", "included")),
+        "nginx.conf": (("nginx", "-e", "stderr", "-t", "-c", file), ("include", "included")),
         "Caddyfile": (
             ("caddy", "validate", "--adapter", "caddyfile", "--config", file),
             ("reverse_proxy", "reverse_proxies"),
@@ -181,7 +183,7 @@ def start_front(
         ports = (port, other) if kind == "haproxy, passed on" else (other, port)
         command = ("haproxy", "-W", "-db", "-f", haproxy_file(certificates, ports, server[1], directory))
     elif kind == "nginx":
-        command = ("nginx", "-c", nginx_file(certificates, port, server[0], directory))
+        command = ("nginx", "-e", "stderr", "-c", nginx_file(certificates, port, server[0], directory))
     else:
         file = caddy_file(certificates, port, server[0], directory)
         command = ("caddy", "run", "--adapter", "caddyfile", "--config", file)
@@ -223,11 +225,11 @@ def test_work_goes_through(front: Front) -> None:
     waiting.start()
     stats = Caller(front.direct, token=front.token)
     until(lambda: stats.good("GET", "/v1/stats")["waiters"] == 1, "the poll at the server")
-    id = producer.good("POST", "/v1/queues/jobs/tasks", {"payload": {"deep": ["x" * 100_000]}})["id"]
+    id = producer.good("POST", "/v1/queues/jobs/tasks", {"payload": {"deep": ["x" * 500_000]}})["id"]
     waiting.join(30)
     (task,) = got[0]["tasks"]
     assert task["id"] == id
-    assert task["payload"] == {"deep": ["x" * 100_000]}
+    assert task["payload"] == {"deep": ["x" * 500_000]}
     consumer.good("POST", f"/v1/tasks/{id}/ack", {"lease": task["lease"], "result": 7})
     assert producer.good("GET", f"/v1/tasks/{id}?wait_ms=30000")["result"] == 7
     for each in (producer, consumer, stats):

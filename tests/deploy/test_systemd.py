@@ -102,16 +102,20 @@ def settings_of(unit: str, name: str) -> list[str]:
 
 def confined(unit: str) -> tuple[object, ...]:
     """What stands before a command that is to run within the filters of a unit."""
-    deny = settings_of(unit, "MemoryDenyWriteExecute")[-1]
-    return ("python", CONFINED, deny, ",".join(allowed_calls(unit)))
+    (deny,) = settings_of(unit, "MemoryDenyWriteExecute")
+    (families,) = settings_of(unit, "RestrictAddressFamilies")
+    return ("python", CONFINED, deny, ",".join(families.split()), ",".join(allowed_calls(unit)))
 
 
 def test_the_filters_hold_what_they_are_for() -> None:
     within = confined(UNITS[0])
     fails(*within, "python", "-c", "import os; os.chown('/', 0, 0)")
-    write_and_execute = "import mmap; mmap.mmap(-1, 4096, prot=7)"
-    fails(*within, "python", "-c", write_and_execute)
-    run("python", "-c", write_and_execute)
+    for code in (
+        "import mmap; mmap.mmap(-1, 4096, prot=7)",
+        "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+    ):
+        assert "PermissionError" in fails(*within, "python", "-c", code)
+        run("python", "-c", code)
 
 
 def program_of(unit: str, replacements: dict[str, str]) -> list[str]:
