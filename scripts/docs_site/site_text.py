@@ -1,6 +1,7 @@
 """Words and code as the cells of a Markdown table take them."""
 
 import re
+from collections.abc import Sequence
 from html import escape
 
 __all__ = ["code", "table", "words"]
@@ -22,7 +23,7 @@ def words(text: str) -> str:
     )
 
 
-def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table, of cells that are Markdown already; columns without any content are left out."""
     kept = [column for column in range(len(heads)) if any(row[column] for row in rows)]
     lines = [heads, tuple("---" for _ in heads), *rows]
