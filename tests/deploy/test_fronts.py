@@ -70,10 +70,15 @@ class Backend:
             required = true
             """
         )
-        self.program = Program(["tqx", "serve", "--config", str(config)])
-        self.program.wait_for("serving")
+        self._command = ["tqx", "serve", "--config", str(config)]
+        self.serve()
         scopes = [f"--scope={each}" for each in ("admin", "produce", "consume", "read", "operate")]
         self.token = made_token(listen[-1], "all", *scopes)
+
+    def serve(self) -> None:
+        """From now on, on what there was before."""
+        self.program = Program(self._command)
+        self.program.wait_for("serving")
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +307,20 @@ def test_only_the_balancer_is_believed(backend: Backend) -> None:
         stranger.sendall(b"PROXY TCP4 203.0.113.7 10.0.0.1 4000 443\r\n\x16\x03\x01")
         with contextlib.suppress(ConnectionResetError):
             assert stranger.recv(1) == b""
+
+
+@pytest.mark.parametrize("front", KINDS, indirect=True)
+def test_a_server_that_was_away_is_found_again(front: Front, backend: Backend) -> None:
+    caller = front.caller()
+    id = caller.good("POST", "/v1/queues/kept/tasks", {"payload": 1})["id"]
+    assert backend.program.stop() == 0
+    until(lambda: not answers(front.caller()), "the end of answers")
+    backend.serve()
+    until(lambda: answers(front.caller()), "an answer of the server that is back")
+    caller.close()
+    again = front.caller()
+    assert again.good("GET", f"/v1/tasks/{id}")["state"] == "ready"
+    again.close()
 
 
 class Stream:
