@@ -1,6 +1,7 @@
 """Memory, disk and syncs: what the second's look at them leads to."""
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -55,18 +56,69 @@ def test_memory_that_is_free_again_is_told_and_used(state, monkeypatch, caplog):
     assert [record.level for record in caplog.records] == [2, 0]
 
 
-def test_the_limit_is_the_least_that_is_known(tmp_path, monkeypatch):
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(guards, "_CONTROL_GROUPS", (str(tmp_path / "none"), str(limit)))
-    machine = memory_limit_bytes(OverloadConfig())
-    assert machine > 100 * MB
-    limit.write_text("max\n")
-    assert memory_limit_bytes(OverloadConfig()) == machine
-    limit.write_text("104857600\n")
-    assert memory_limit_bytes(OverloadConfig()) == 100 * MB
-    limit.write_text(f"{1 << 62}\n")
-    assert memory_limit_bytes(OverloadConfig()) == machine
-    assert memory_limit_bytes(OverloadConfig(memory_max_mb=64)) == 64 * MB
+MACHINE = memory_limit_bytes(OverloadConfig(), Path("/nowhere"))
+
+
+@pytest.fixture
+def groups(tmp_path):
+    """Makes a root with control groups: where this process is, and what is limited where."""
+
+    def make(member, **limits):
+        files = {"proc/self/cgroup": member, **limits}
+        for name, text in files.items():
+            file = tmp_path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{text}\n")
+        return tmp_path
+
+    return make
+
+
+def test_a_machine_without_control_groups_is_the_limit(tmp_path):
+    assert memory_limit_bytes(OverloadConfig(), tmp_path) == MACHINE > 100 * MB
+    assert memory_limit_bytes(OverloadConfig(memory_max_mb=64), tmp_path) == 64 * MB
+
+
+@pytest.mark.parametrize(
+    ("unit", "slice_", "top", "limit"),
+    [
+        ("max", "max", None, MACHINE),
+        (100 * MB, "max", None, 100 * MB),
+        (100 * MB, 90 * MB, None, 90 * MB),
+        (100 * MB, 200 * MB, 95 * MB, 95 * MB),
+        (1 << 62, "max", "max", MACHINE),
+    ],
+)
+def test_the_limit_is_the_least_of_the_unit_s_and_of_those_above_it(groups, unit, slice_, top, limit):
+    root = groups(
+        "0::/system.slice/taskqueuex.service",
+        **{
+            "sys/fs/cgroup/system.slice/taskqueuex.service/memory.max": unit,
+            "sys/fs/cgroup/system.slice/memory.max": slice_,
+            "sys/fs/cgroup/system.slice/other.service/memory.max": MB,
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": MB,  # of a hierarchy that this process is not in
+        },
+        **({} if top is None else {"sys/fs/cgroup/memory.max": top}),
+    )
+    assert memory_limit_bytes(OverloadConfig(), root) == limit
+
+
+def test_a_container_sees_its_limit_at_the_top(groups):
+    top = {"sys/fs/cgroup/memory.max": 70 * MB}
+    assert memory_limit_bytes(OverloadConfig(), groups("0::/", **top)) == 70 * MB
+    assert memory_limit_bytes(OverloadConfig(), groups("0::/../../docker/abc", **top)) == 70 * MB
+
+
+def test_the_older_version_has_a_hierarchy_for_memory(groups):
+    root = groups(
+        "12:pids:/docker/abc\n5:cpu,memory:/docker/abc\n1:name=systemd:/docker/abc",
+        **{
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": 9223372036854771712,
+            "sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes": 80 * MB,
+            "sys/fs/cgroup/memory.max": MB,
+        },
+    )
+    assert memory_limit_bytes(OverloadConfig(), root) == 80 * MB
 
 
 def test_the_resident_memory_is_this_process_s():

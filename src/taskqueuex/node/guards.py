@@ -13,24 +13,48 @@ __all__ = ["DiskGuard", "MemoryGuard", "SyncWatch", "memory_limit_bytes"]
 _log = logging.getLogger("taskqueuex.node")
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
-_CONTROL_GROUPS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_ROOT: Final = Path("/")
 _HYSTERESIS: Final = 1.1  # of the reserve, before enqueues are taken again
 _WARN_EVERY_S: Final = 60
 
 
-def memory_limit_bytes(config: OverloadConfig) -> int:
-    """What the process may use: what it was told, else its control group's limit, else the machine's."""
+def memory_limit_bytes(config: OverloadConfig, root: Path = _ROOT) -> int:
+    """What the process may use: what it was told, else the least limit of the control groups that it is in,
+    else the machine's memory. `root` is where proc and sys are."""
     if config.memory_max_mb is not None:
         return config.memory_max_mb << 20
     machine = os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
-    for file in _CONTROL_GROUPS:
-        try:
-            text = Path(file).read_text().strip()
-        except OSError:
+    return min([machine, *_control_group_limits(root)])
+
+
+def _control_group_limits(root: Path) -> list[int]:
+    """Those of its own control group and of all above: each holds for what is below it.
+
+    A container may be told of a path that it does not see: then the files of what it sees as the top are
+    the container's own.
+    """
+    found = []
+    for line in _text_of(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # the one hierarchy of version 2
+            top, file = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            top, file = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
             continue
-        if text.isdigit():
-            return min(int(text), machine)
-    return machine
+        names = [name for name in path.split("/") if name not in ("", "..")]
+        for depth in range(len(names) + 1):
+            text = _text_of(top.joinpath(*names[:depth], file)).strip()
+            if text.isdigit():  # else it is "max", or there is none
+                found.append(int(text))
+    return found
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def resident_bytes() -> int:
