@@ -165,7 +165,7 @@ def builder(row: Command) -> str:
 
 
 def requests_file() -> str:
-    rows = COMMANDS.values()
+    rows = [row for row in COMMANDS.values() if not row.streams]
     structs = {row.body or row.query for row in rows} - {None}
     names = sorted(structs, key=lambda each: each.__name__)
     parts = [
@@ -251,7 +251,7 @@ def page_method(row: Command, is_async: bool) -> str:
 def methods_file(is_async: bool) -> str:
     name = "AsyncMethods" if is_async else "SyncMethods"
     prefix, shell = ("async ", "AsyncClient") if is_async else ("", "Client")
-    methods = [method(row, is_async) for row in COMMANDS.values()]
+    methods = [method(row, is_async) for row in COMMANDS.values() if not row.streams]
     methods += [page_method(COMMANDS[each], is_async) for each in PAGES]
     modules = used_modules("".join(methods), [])
     return "\n".join(

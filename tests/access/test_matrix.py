@@ -72,6 +72,7 @@ ACCESS = {
     "get_session": ("", "known"),
     "sign_out": ("", "known"),
     "list_audit": ("", "admin"),
+    "events": ("read", "queue"),
 }
 LEASE = {"lease": "none"}
 BODIES = {
@@ -90,7 +91,7 @@ BODIES = {
     "backup": {"path": "relative"},
     "create_token": {"name": "another", "scopes": ["read"]},
 }
-QUERIES = {"list_tasks": f"?queue={QUEUE}", "dead_groups": f"?queue={QUEUE}"}
+QUERIES = {"list_tasks": f"?queue={QUEUE}", "dead_groups": f"?queue={QUEUE}", "events": f"?queue={QUEUE}&follow=false"}
 CALLERS = [
     (scope, flavour, scope + suffix)
     for scope in SCOPES

@@ -431,6 +431,34 @@ def audit_row(at: int, tie: int = 0) -> tuple[bytes, AuditRecord]:
     return at.to_bytes(8, "big") + tie.to_bytes(10, "big"), record
 
 
+def test_events_are_read_oldest_first_and_end_before_a_key(storage):
+    def key(at: int, count: int) -> bytes:
+        return at.to_bytes(8, "big") + count.to_bytes(4, "big")
+
+    assert storage.newest_events() == b"" and storage.scan_events(b"", 10) == []
+    rows = [
+        (key(at, count), [(2, b"i" * 16, "q", count, "n", ""), (120, b"", "", 0, "", "d")])
+        for at in (5, 6, 1 << 41)
+        for count in range(3)
+    ]
+    with writing(storage) as batch:
+        for each, events in reversed(rows):
+            batch.put_events(each, events)
+        batch.put_audit(*audit_row(5))
+        batch.put_meta("events_kept", b"18")
+    assert storage.scan_events(b"", 100) == rows
+    assert storage.scan_events(key(6, 1), 2) == rows[4:6]
+    assert storage.scan_events(key(6, 1) + b"\0", 2) == rows[5:7]
+    assert storage.newest_events() == rows[-1][0]
+    with writing(storage) as batch:
+        batch.drop_events(key(6, 1))
+    assert storage.scan_events(b"", 100) == rows[4:]
+    with writing(storage) as batch:
+        batch.drop_events(key(1 << 42, 0))
+    assert storage.newest_events() == b"" and len(storage.scan_audit(b"", b"", 9)) == 1
+    assert check_storage(storage).problems == []
+
+
 def test_the_audit_is_read_newest_first_and_ends_before_a_time(storage):
     rows = [audit_row(at, tie) for at in (5, 6, 1 << 41) for tie in range(3)]
     with writing(storage) as batch:

@@ -133,7 +133,7 @@ class Driven:
         self._config = NetworkConfig(pipeline_max=PIPELINE_MAX, **limits)
         self._problems = _Problems()
         logging.getLogger("taskqueuex.network").addHandler(self._problems)
-        self.submitted_max = 0  # calls of a session that were not answered, at most
+        self.submitted_max = 0  # calls of the last example that were not answered, at most
 
     def close(self) -> None:
         logging.getLogger("taskqueuex.network").removeHandler(self._problems)
@@ -156,6 +156,7 @@ class Driven:
 
     async def _run(self, pieces: Sequence[bytes], order: list[int], eof: bool, moods: Sequence[int]) -> bytes:
         overload = Busy(moods) if moods else None
+        self.submitted_max = 0
         example = _Example(self._config, _Transport(self._ours), order, overload)
         for piece in pieces:
             await example.feed(piece)

@@ -5,7 +5,8 @@ import re
 import socket
 import ssl
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -93,11 +94,7 @@ class Client:
         Entries of `query` that are None are left out. Raises ApiError, Unreachable.
         """
         row = command(name)
-        parameter = urllib.parse.quote(target, safe="")
-        path = re.sub(r"\{\w+\}", lambda _: parameter, row.path)
-        given = {key: value for key, value in (query or {}).items() if value is not None}
-        if given:
-            path += "?" + urllib.parse.urlencode(given)
+        path = _path(row.path, target, query)
         sent = {**self._fixed, **(headers or {})}
         content = None
         if body is not None:
@@ -107,6 +104,23 @@ class Client:
         if status >= 400:
             raise ApiError(status, _problem(answer))
         return answer
+
+    def stream(
+        self, name: str, query: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[bytes]:
+        """The lines of an answer that goes on, as they come, until it ends.
+
+        Raises ApiError, Unreachable; the latter as well where the connection breaks within it.
+        """
+        row = command(name)
+        sent = {**self._fixed, "Accept": "*/*", **(headers or {})}
+        with self._reported():
+            self._connection.request(row.method, _path(row.path, "", query), None, sent)
+            response = self._connection.getresponse()
+            if response.status >= 400:
+                raise ApiError(response.status, _problem(response.read()))
+            while line := response.readline():
+                yield line
 
     def ask(self, name: str, target: str = "", **more: Any) -> Any:
         """As `call`, decoded."""
@@ -119,15 +133,28 @@ class Client:
     def _exchange(
         self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, bytes]:
-        try:
+        with self._reported():
             self._connection.request(method, path, content, dict(headers))
             response = self._connection.getresponse()
             return response.status, response.read()
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Tells of a connection that fails; raises Unreachable."""
+        try:
+            yield
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             unheard = self.url.startswith("https") and isinstance(error, ConnectionError | ssl.SSLEOFError)
             hint = UNHEARD if unheard else ""
             raise Unreachable(f"no answer from {self.url}: {_reason(error)}{hint}") from error
+
+
+def _path(pattern: str, target: str, query: Mapping[str, Any] | None) -> str:
+    parameter = urllib.parse.quote(target, safe="")
+    path = re.sub(r"\{\w+\}", lambda _: parameter, pattern)
+    given = {key: value for key, value in (query or {}).items() if value is not None}
+    return f"{path}?{urllib.parse.urlencode(given)}" if given else path
 
 
 def _reason(error: Exception) -> str:

@@ -20,6 +20,7 @@ _NOUNS = (
     "bench",
     "token",
     "audit",
+    "events",
     "tls",
     "backup",
     "doctor",

@@ -1,11 +1,12 @@
 """One request on its way through the rooms, and where its answer goes."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from taskqueuex.commands.principal import ANYONE, Peer, Principal
 from taskqueuex.commands.table import Command
 
-__all__ = ["Call", "Headed", "Sink"]
+__all__ = ["Call", "Channel", "Headed", "Sink", "Stream"]
 
 
 class Headed:
@@ -18,6 +19,32 @@ class Headed:
         self.headers = headers
 
 
+class Channel(Protocol):
+    """An answer that goes on."""
+
+    def send(self, data: bytes) -> None:
+        """Writes more of it."""
+        ...
+
+    def unsent(self) -> int:
+        """Bytes of it that its reader has not taken yet."""
+        ...
+
+    def end(self) -> None:
+        """Ends it, behind what was written, and the connection with it."""
+        ...
+
+
+class Stream:
+    """A reply's body that has no end yet. `opened` is called once its head is out."""
+
+    __slots__ = ("content_type", "opened")
+
+    def __init__(self, content_type: str, opened: Callable[[Channel], None]) -> None:
+        self.content_type = content_type
+        self.opened = opened
+
+
 class Sink(Protocol):
     """Whoever made a call: a session of the network, or a test."""
 
@@ -27,7 +54,7 @@ class Sink(Protocol):
     def on_reply(self, call: "Call", status: int, body: Any, durability: str | None) -> bool:
         """Takes the answer to a call; answers of one sink may come in any order.
 
-        `body` is a struct to encode as JSON, bytes that are JSON already, a TaskQueueError, or
+        `body` is a struct to encode as JSON, bytes that are JSON already, a TaskQueueError, a Stream, or
         None for no body. `durability` names the level that the answer was released at; None for
         calls that change nothing. Returns False when the connection is gone, so that a lease in
         the answer can be taken back.

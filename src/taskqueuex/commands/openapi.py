@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from taskqueuex.commands.events import EVENT_ID
 from taskqueuex.commands.limits import QueueName, TaskId, WorkerName
 from taskqueuex.commands.problem import Problem
 from taskqueuex.commands.table import COMMANDS, Command
@@ -93,6 +94,12 @@ _HEADERS: dict[str, Any] = {
         "description": "A repeat with the same body gets the first answer again; another body is refused.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     },
+    "LastEventId": {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "Goes on behind this event; as the parameter `after`, and before it.",
+        "schema": {"type": "string", "pattern": f"^{EVENT_ID}$"},
+    },
     "RequestTimeoutMs": {
         "name": "Request-Timeout-Ms",
         "in": "header",
@@ -160,6 +167,8 @@ def _parameters(command: Command, schemas: _Schemas) -> list[dict[str, Any]]:
         ]
     if command.idempotent_key:
         parameters.append({"$ref": "#/components/parameters/IdempotencyKey"})
+    if command.streams:
+        parameters.append({"$ref": "#/components/parameters/LastEventId"})
     parameters.append({"$ref": "#/components/parameters/RequestTimeoutMs"})
     return parameters
 
@@ -192,6 +201,8 @@ def _success(command: Command, status: int, kind: Any, schemas: _Schemas) -> dic
     response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     if kind is None:
         response["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    elif command.streams:
+        response["content"] = {"text/event-stream": {"schema": schemas.of(kind)}}
     else:
         response["content"] = {"application/json": {"schema": schemas.of(kind)}}
     if command.kind == "engine":

@@ -33,7 +33,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from taskqueuex.commands import access, admin, consume, produce, queues, schedules, tasks
+from taskqueuex.commands import access, admin, consume, events, produce, queues, schedules, tasks
 
 __all__ = ["COMMANDS", "Command", "Queues", "Target", "command"]
 
@@ -61,6 +61,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[int, ...] = ()  # statuses of its own, beside those that any call can have
     idempotent_key: bool = False  # whether an Idempotency-Key is honoured
     audited: bool = False  # whether the audit has a row of every call
+    streams: bool = False  # whether the answer goes on, as server-sent events with the data of `replies`
 
 
 def _row(name: str, method: str, path: str, kind: Kind, scope: Scope, summary: str, **more: Any) -> Command:
@@ -733,6 +734,19 @@ _ROWS = (
         query=access.ListAudit,
         replies={200: access.AuditList},
         errors=(422,),
+    ),
+    _row(
+        "events",
+        "GET",
+        "/v1/events",
+        "server",
+        "read",
+        "What happens, as it happens: server-sent events",
+        queues="filter",
+        query=events.EventsQuery,
+        replies={200: events.EventView},
+        errors=(422,),
+        streams=True,
     ),
 )
 

@@ -344,9 +344,7 @@ def _begin_attempt(
     core.batches[place.tier].put_lease(place, task.id, lease)
     if core.loading or partition.ready.asked is not None or partition.groups:
         core.note_change(task)
-    core.events[place.tier].append(
-        (RUNNING, task.id, queue.name, lease.attempt, record.name, taking.worker)
-    )
+    core.events[place.tier].append((RUNNING, task.id, queue.name, lease.attempt, record.name, taking.worker))
     metrics = queue.metrics
     metrics.leased += 1
     metrics.wait_us.record((now - available_at) * 1000 if now > available_at else 0)

@@ -30,6 +30,7 @@ from taskqueuex.engine.partition import (
 )
 from taskqueuex.engine.states import NEXT
 from taskqueuex.engine.window import Window
+from taskqueuex.model.events import QUEUE_CREATED, QUEUE_DELETED
 from taskqueuex.model.ids import SLOTS
 from taskqueuex.model.place import DURABLE, Place
 from taskqueuex.model.queue import PartitionRecord, QueueConfig, layout_of
@@ -61,6 +62,8 @@ __all__ = [
     "hash16",
 ]
 
+_DETAIL_MAX = 200  # characters of an error that an event tells
+
 
 class Core(Indexes):
     """All that the engine knows, and the primitives."""
@@ -78,6 +81,7 @@ class Core(Indexes):
         self.add_partitions(queue)
         self.batches[DURABLE].put_queue(queue.to_record())
         self.woken[name] = None
+        self.tell(QUEUE_CREATED, queue=name)
         return queue
 
     def add_partitions(self, queue: Queue) -> None:
@@ -123,6 +127,7 @@ class Core(Indexes):
         """
         del self.queues[queue.name]
         self.batches[DURABLE].delete_queue(queue.name)
+        self.tell(QUEUE_DELETED, queue=queue.name)
         queue.deleted = True
         queue.name = f"{queue.name}\0{queue.partitions[0].place.number}"
         self.ghosts[queue.name] = queue
@@ -172,9 +177,11 @@ class Core(Indexes):
             status.reason = reason
         self.enter(task)
         self.save(task)
-        record = task.record
+        if before == RUNNING and state != COMPLETED and not reason and status.errors:
+            error = status.errors[-1]
+            reason = f"{error.type}: {error.message}"[:_DETAIL_MAX]
         self.events[partition.place.tier].append(
-            (state, task.id, partition.queue.name, status.attempt, record.name, reason)
+            (state, task.id, partition.queue.name, status.attempt, task.record.name, reason)
         )
 
     def complete(self, task: Task) -> None:
@@ -216,6 +223,13 @@ class Core(Indexes):
         self.batches[place.tier].put_task(place, task.id, record)
         self.enter(task)
         self.save(task)
+        self.events[place.tier].append(
+            (state, task.id, partition.queue.name, status.attempt, record.name, "changed")
+        )
+
+    def tell(self, what: int, *, queue: str = "", name: str = "", detail: str = "") -> None:
+        """An event that is about no task."""
+        self.events[DURABLE].append((what, b"", queue, 0, name, detail))
 
     def create(self, partition: Partition, record: TaskRecord, status: TaskStatus) -> Task:
         """A new task, rows included."""

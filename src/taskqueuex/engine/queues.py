@@ -14,6 +14,7 @@ from taskqueuex.engine.core import DURABILITY_LEVELS, LEVEL_DURABLE, LEVEL_MEMOR
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.sweeps import start_sweep
 from taskqueuex.errors import Conflict, Invalid
+from taskqueuex.model.events import QUEUE_CHANGED, QUEUE_PAUSED, QUEUE_PURGED, QUEUE_RESUMED
 from taskqueuex.model.ids import id_time_ms
 from taskqueuex.model.place import DURABLE
 from taskqueuex.model.queue import Backoff, QueueConfig, RateLimit, layout_of
@@ -64,6 +65,9 @@ def put_queue(core: Core, call: Call) -> tuple[int, QueueView]:
         resort.begin_regroup(core, queue)
     core.batches[DURABLE].put_queue(queue.to_record())
     core.woken[queue.name] = None
+    changed = [name for name in config.__struct_fields__ if getattr(config, name) != getattr(old, name)]
+    if changed:
+        core.tell(QUEUE_CHANGED, queue=queue.name, detail=", ".join(changed))
     return 200, queue_view(core, queue)
 
 
@@ -121,6 +125,7 @@ def _set_paused(core: Core, call: Call, paused: bool) -> tuple[int, QueueView]:
     core.level = LEVEL_DURABLE
     if queue.paused != paused:
         queue.paused = paused
+        core.tell(QUEUE_PAUSED if paused else QUEUE_RESUMED, queue=queue.name)
         core.batches[DURABLE].put_queue(queue.to_record())
         core.woken[queue.name] = None
     return 200, queue_view(core, queue)
@@ -128,7 +133,8 @@ def _set_paused(core: Core, call: Call, paused: bool) -> tuple[int, QueueView]:
 
 def purge_queue(core: Core, call: Call) -> None:
     """POST /v1/queues/{queue}/purge."""
-    core.queue(call.target)
+    queue = core.queue(call.target)
+    core.tell(QUEUE_PURGED, queue=queue.name, detail=f"{sum(queue.counts()[:COMPLETED])} live")
     start_sweep(core, call, "purge", {"queue": call.target})
 
 

@@ -15,6 +15,7 @@ from taskqueuex.commands.produce import BatchReply, EnqueueTask
 from taskqueuex.engine.core import Core, Need, Partition, Queue, hash16
 from taskqueuex.engine.disciplines import id_of, order_key
 from taskqueuex.engine.jobs import Job, add_job, finish_job, take_job
+from taskqueuex.model.events import QUEUE_FILLED
 from taskqueuex.model.ids import format_id, reserved_range
 from taskqueuex.model.jobs import JobRecord
 from taskqueuex.model.reads import ReadIndex, ReadSlot
@@ -120,6 +121,7 @@ def _finish(core: Core, job: Job, stage: Stage) -> None:
     partition.last_id = max(partition.last_id, job.record.until)
     core.mark(partition)
     partition.queue.metrics.enqueued += count
+    core.tell(QUEUE_FILLED, queue=partition.queue.name, detail=str(count))
     core.woken[partition.queue.name] = None
     core.refill(partition)
     del core.staged[job.id]

@@ -10,6 +10,13 @@ from taskqueuex.commands.consume import Settle, WorkerControl, WorkerInfo
 from taskqueuex.engine.core import LEVEL_DURABLE, Core
 from taskqueuex.engine.worker import CARRY_ON, Worker
 from taskqueuex.errors import NotFound
+from taskqueuex.model.events import (
+    WORKER_CAME,
+    WORKER_LEFT,
+    WORKER_QUIETED,
+    WORKER_RESUMED,
+    WORKER_STOPPED,
+)
 from taskqueuex.model.ids import format_id
 
 __all__ = [
@@ -35,6 +42,7 @@ def note_worker(core: Core, name: str, queues: list[str] | None) -> Worker | Non
         if len(core.workers) >= WORKERS_MAX and not _make_room(core):
             return None
         worker = core.workers[name] = Worker(name)
+        core.tell(WORKER_CAME, name=name)
     worker.last_seen_at = core.now_ms
     if queues:
         worker.queues = queues
@@ -55,7 +63,8 @@ def _forget_unseen(core: Core, running: set[str]) -> None:
 
 
 def _forget(core: Core, name: str) -> None:
-    core.workers.pop(name, None)
+    if core.workers.pop(name, None) is not None:
+        core.tell(WORKER_LEFT, name=name)
     core.controlled.pop(name, None)
 
 
@@ -105,10 +114,13 @@ def ask(core: Core, call: Call) -> tuple[int, WorkerControl]:
     worker.news = True
     if command == "stop_worker":
         worker.stop = True
+        core.tell(WORKER_STOPPED, name=name)
     elif command == "quiet_worker":
         worker.wanted_quiet = True
+        core.tell(WORKER_QUIETED, name=name)
     else:
         worker.wanted_quiet = worker.stop = False
+        core.tell(WORKER_RESUMED, name=name)
     core.controlled[name] = worker
     return 200, worker.control()
 

@@ -26,6 +26,7 @@ class Request(Protocol):
     content_type: bytes
     key: bytes  # Idempotency-Key
     timeout: bytes  # Request-Timeout-Ms
+    last_event_id: bytes
     received_us: int
 
 
@@ -45,6 +46,8 @@ def make_call(
     _, _, query_string = request.url.partition(b"?")
     if query_string or route.query is not None:
         query = read_query(query_string, route.query)
+        if request.last_event_id and route.streams:
+            query.after = headers.read_event_id(request.last_event_id)
     if place is None:
         call = Call(route.command, request.target, body, query, sink, request.received_us)
     else:

@@ -11,8 +11,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from taskqueuex.commands.events import EventsQuery
 from taskqueuex.commands.tasks import ListTasks
 from taskqueuex.errors import FieldError, Invalid, InvalidJson
+from taskqueuex.model.events import KINDS
 from taskqueuex.model.ids import parse_id
 from taskqueuex.network.checks import CHECKS, check_filter
 
@@ -132,6 +134,8 @@ def read_query(raw: bytes, query_type: Any) -> Any:
         raise invalid(error, root="query") from None
     if isinstance(query, ListTasks):
         _check_list(query)
+    elif isinstance(query, EventsQuery):
+        _check_events(query)
     return query
 
 
@@ -149,10 +153,21 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
 
 def _check_list(query: ListTasks) -> None:
     check_filter(query)
-    if query.id is None:
-        return
-    for text in query.id.split(","):
+    _check_ids(query.id)
+
+
+def _check_ids(ids: str | None) -> None:
+    for text in ids.split(",") if ids is not None else ():
         try:
             parse_id(text)
         except ValueError:
             raise Invalid.field("id", f"{text[:64]!r} is not a task id") from None
+
+
+def _check_events(query: EventsQuery) -> None:
+    _check_ids(query.id)
+    for kind in query.kind.split(",") if query.kind is not None else ():
+        if kind not in KINDS:
+            raise Invalid.field("kind", f"{kind[:64]!r} is none of {', '.join(KINDS)}")
+    if query.after is not None and query.since is not None:
+        raise Invalid.field("since", "cannot be given with `after`")

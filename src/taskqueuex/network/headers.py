@@ -1,7 +1,9 @@
 """The request headers that mean something here, and how their values are read."""
 
+import re
 from typing import Final
 
+from taskqueuex.commands.events import EVENT_ID
 from taskqueuex.errors import Invalid, UnsupportedMediaType
 
 __all__ = [
@@ -16,12 +18,14 @@ __all__ = [
     "HOST",
     "IDEMPOTENCY_KEY",
     "IGNORED",
+    "LAST_EVENT_ID",
     "ORIGIN",
     "REQUEST_TIMEOUT",
     "TRANSFER_ENCODING",
     "UPGRADE",
     "check_content_type",
     "header_code",
+    "read_event_id",
     "read_idempotency_key",
     "read_timeout_ms",
 ]
@@ -41,6 +45,7 @@ CSRF_TOKEN: Final = 11
 HOST: Final = 12
 ORIGIN: Final = 13
 FETCH_SITE: Final = 14
+LAST_EVENT_ID: Final = 15
 
 _CODES = {
     b"authorization": AUTHORIZATION,
@@ -51,6 +56,7 @@ _CODES = {
     b"expect": EXPECT,
     b"host": HOST,
     b"idempotency-key": IDEMPOTENCY_KEY,
+    b"last-event-id": LAST_EVENT_ID,
     b"origin": ORIGIN,
     b"request-timeout-ms": REQUEST_TIMEOUT,
     b"sec-fetch-site": FETCH_SITE,
@@ -59,6 +65,7 @@ _CODES = {
     b"x-csrf-token": CSRF_TOKEN,
 }
 _CACHE_MAX = 512
+_EVENT_ID = re.compile(EVENT_ID).fullmatch
 _TIMEOUT_MS_MAX = 86_400_000
 
 # Clients spell a name in one way for ever: a dictionary of the spellings seen spares `lower()`.
@@ -80,6 +87,14 @@ def check_content_type(value: bytes) -> None:
     """Raises UnsupportedMediaType where a body is not said to be JSON."""
     if value.partition(b";")[0].strip().lower() != b"application/json":
         raise UnsupportedMediaType("The Content-Type of a body is application/json")
+
+
+def read_event_id(value: bytes) -> str:
+    """The id of an event; raises Invalid."""
+    text = value.decode("latin-1")
+    if not _EVENT_ID(text):
+        raise Invalid.field("Last-Event-ID", f"{text[:64]!r} is not the id of an event")
+    return text
 
 
 def read_idempotency_key(value: bytes) -> str:

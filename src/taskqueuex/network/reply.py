@@ -81,6 +81,12 @@ class Replies:
         extra = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
         return response[:cut] + extra + response[cut:]
 
+    def stream(self, content_type: str) -> bytes:
+        """The head of a response that ends with its connection. Nobody on the way is to keep it, or to wait
+        for more of it."""
+        head = self._head(200, None, "close", content_type)
+        return head + b"Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n\r\n"
+
     def error(self, error: TaskQueueError, durability: str | None = None, connection: str = "") -> bytes:
         """The response that tells of an error."""
         key = (-error.status, durability, connection)  # no other response has such a one

@@ -103,6 +103,7 @@ class RequestReader:
         "in_request",
         "keep_alive_asked",
         "key",
+        "last_event_id",
         "origin",
         "owner",
         "principal",
@@ -207,6 +208,7 @@ class RequestReader:
         self.in_request = self._in_head = True
         self._head_bytes = self._head_fed = self._header_count = self._hosts = self.began = 0
         self.url = self.body = self.content_type = self.key = self.timeout = self._content_length = b""
+        self.last_event_id = b""
         self.authorization = self.cookie = self.csrf = self.origin = self.fetch_site = self.host = b""
         self._parts: bytearray | None = None
         self._expects = self._chunked = self.keep_alive_asked = False
@@ -259,6 +261,8 @@ class RequestReader:
             self.origin = value or b"null"
         elif code == headers.FETCH_SITE:
             self.fetch_site = value.lower() or b"unknown"
+        elif code == headers.LAST_EVENT_ID:
+            self.last_event_id = value
         elif code == headers.EXPECT:
             self._expects = value.lower() == b"100-continue"
         elif code == headers.TRANSFER_ENCODING:

@@ -52,6 +52,7 @@ class Waiting(msgspec.Struct, gc=False):
     content_type: bytes
     key: bytes
     timeout: bytes
+    last_event_id: bytes
     received_us: int
     patience_us: int  # of its caller
 

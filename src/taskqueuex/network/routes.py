@@ -43,6 +43,7 @@ class Route:
         "rank",
         "read_body",
         "refuses_key",
+        "streams",
         "submit",
         "takes_body",
     )
@@ -61,6 +62,7 @@ class Route:
         self.refuses_key = not command.idempotent_key and command.method != "GET"
         self.rank = rank_of(command)
         self.hands_out = command.name in HANDS_OUT
+        self.streams = command.streams
 
 
 _Methods = dict[bytes, Route]

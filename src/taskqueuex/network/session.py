@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from taskqueuex.access.overload import NEVER, units_of
-from taskqueuex.commands.call import Call, Headed
+from taskqueuex.commands.call import Call, Headed, Stream
 from taskqueuex.commands.consume import DequeueReply, SettleReply
 from taskqueuex.commands.principal import ANYONE, Peer
 from taskqueuex.commands.table import Command
@@ -86,6 +86,7 @@ class Session(Lifetime):
         "_last",
         "_poll",
         "_queued",
+        "_streams",
         "_submitting",
         "_unfed",
         "_waiting",
@@ -104,6 +105,7 @@ class Session(Lifetime):
         self._queued = False  # to read what has come
         self._poll: select.poll | None = None  # made when the first task is handed out
         self._waiting: Waiting | None = None  # a request in the waiting room; the others are behind it
+        self._streams = False  # the last answer is out, and goes on
         self._submitting = False  # the loop in _advance runs
         self._continue_owed = False  # 100 Continue, once the earlier answers are out
         self._unfed = b""  # bytes that came, and wait until earlier calls are answered
@@ -141,6 +143,8 @@ class Session(Lifetime):
         return True
 
     def _waits_for_tasks(self) -> bool:
+        if self._streams:  # there is no end to wait for
+            return True
         if self._waiting is not None and self._waiting.route.hands_out:
             return True
         return any(call.command.name in HANDS_OUT for call in self._calls)
@@ -372,6 +376,8 @@ class Session(Lifetime):
         hub = self._hub
         if route.rank == NEVER or self._waiting is not None or self._backlog:
             return False  # behind another it waits for that one
+        if len(self._calls) >= hub.pipeline_max:
+            return False  # it waits for others of its connection
         if hub.overload.admits(route.rank, units_of(len(reader.body))):
             return False
         place = Call(route.command, reader.target, None, None, self, reader.received_us)
@@ -393,6 +399,7 @@ class Session(Lifetime):
             reader.content_type,
             reader.key,
             reader.timeout,
+            reader.last_event_id,
             reader.received_us,
             patience_us,
         )
@@ -468,6 +475,8 @@ class Session(Lifetime):
             self._abandon()
             self._close()
             return False
+        if type(body) is Stream:
+            return self._open(call, body)
         hub = self._hub
         calls = self._calls
         if hub.draining and self._last is None and calls[-1] is call and not self._in_request():
@@ -487,6 +496,40 @@ class Session(Lifetime):
         if calls or connection or self._continue_owed:
             self._advance(call)
         return True
+
+    # -- an answer that goes on ------------------------------------------------------------------------
+
+    def _open(self, call: Call, stream: Stream) -> bool:
+        """Sends the head of a stream. It ends with the connection, and nothing comes behind it."""
+        hub = self._hub
+        if self._calls != [call]:
+            error = BadRequest("A stream has a connection to itself: it cannot come behind another request")
+            return self.on_reply(call, error.status, error, None)
+        self._last = call
+        self._streams = True
+        hub.metrics.requests[call.command.name][2] += 1
+        hub.metrics.request_time.record(hub.clock.monotonic_us() - call.received_us)
+        call.answer = hub.replies.stream(stream.content_type)
+        self.send(call.answer)
+        stream.opened(self)
+        return True
+
+    def send(self, data: bytes) -> None:
+        """See `Channel`. Who sends looks at what is unsent."""
+        if not self.closed and not self._finishing:
+            hub = self._hub
+            self._active_tick = hub.wheel.tick
+            hub.metrics.bytes_out += len(data)
+            self._write(data)
+
+    def unsent(self) -> int:
+        """See `Channel`."""
+        return 0 if self.closed else self._transport.get_write_buffer_size()
+
+    def end(self) -> None:
+        """See `Channel`."""
+        if not self.closed and not self._finishing:
+            self._close()
 
     def _peer_has_gone(self) -> bool:
         """Whether the client has closed, although that was not read yet: its last request and its end

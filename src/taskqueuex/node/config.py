@@ -26,6 +26,7 @@ __all__ = [
     "SHORT_NAMES",
     "AuthConfig",
     "ConfigError",
+    "EventsConfig",
     "LogConfig",
     "NetworkConfig",
     "NodeConfig",
@@ -67,6 +68,14 @@ class WriterConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EventsConfig:
+    """What is kept of what happened, for those who ask for it later."""
+
+    kept_max: int = 2_000_000  # events, of about 70 bytes; 0: none is, and a stream cannot be resumed
+    kept_hours: int = 24  # however few there are
+
+
+@dataclass(frozen=True, slots=True)
 class AuthConfig:
     """Who may call."""
 
@@ -89,6 +98,7 @@ class NodeConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     writer: WriterConfig = field(default_factory=WriterConfig)
+    events: EventsConfig = field(default_factory=EventsConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
     overload: OverloadConfig = field(default_factory=OverloadConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -99,6 +109,7 @@ _SECTIONS: Mapping[str, type] = MappingProxyType(
         "network": NetworkConfig,
         "storage": StorageConfig,
         "writer": WriterConfig,
+        "events": EventsConfig,
         "auth": AuthConfig,
         "overload": OverloadConfig,
         "log": LogConfig,
@@ -141,6 +152,8 @@ _RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "storage.pool_size": (1, 64),
         "writer.inbox_max": (1, 10_000_000),
         "writer.idempotency_max": (0, 1_000_000_000),
+        "events.kept_max": (0, 1_000_000_000),
+        "events.kept_hours": (1, 876_000),
         "auth.audit_days": (1, 36_500),
         "overload.target_ms": (0.1, 60_000),
         "overload.interval_ms": (1, 600_000),

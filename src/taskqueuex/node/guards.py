@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from taskqueuex.access.overload import OverloadConfig
+from taskqueuex.model.events import SERVER_DISK_FULL, SERVER_DISK_OK
 from taskqueuex.node.state import NodeState
 
 __all__ = ["DiskGuard", "MemoryGuard", "SyncWatch", "memory_limit_bytes"]
@@ -103,8 +104,11 @@ class DiskGuard:
                 _log.error("the disk is nearly full: enqueues are refused", extra=told)
             else:
                 _log.warning("the disk has room again: enqueues are taken", extra=told)
-        if self._state.writer is not None:
-            self._state.writer.refuse_enqueues = full
+        writer = self._state.writer
+        if writer is not None:
+            if writer.refuse_enqueues != full:
+                writer.notice(SERVER_DISK_FULL if full else SERVER_DISK_OK, f"{free_bytes >> 20} MiB free")
+            writer.refuse_enqueues = full
 
 
 class SyncWatch:

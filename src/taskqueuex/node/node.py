@@ -19,6 +19,7 @@ from taskqueuex.clock import Clock, SystemClock
 from taskqueuex.commands import COMMANDS
 from taskqueuex.commands.call import Call, Sink
 from taskqueuex.errors import Draining, StorageUnavailable
+from taskqueuex.model.events import SERVER_RECOVERED, SERVER_STARTED
 from taskqueuex.network import Router, Server, TlsError
 from taskqueuex.node.config import NodeConfig
 from taskqueuex.node.exposure import check_exposure
@@ -29,7 +30,7 @@ from taskqueuex.storage import StorageError, memory_storage
 from taskqueuex.storage.directory import MEMORY, DataDirectory, MemoryDirectory
 from taskqueuex.storage.priority import lower_background_threads
 from taskqueuex.telemetry import LoopLag, configure
-from taskqueuex.writer import IdempotencyKeys, Tiers, Writer, WriterConfig, open_engine
+from taskqueuex.writer import EventConfig, IdempotencyKeys, Tiers, Writer, WriterConfig, open_engine
 
 __all__ = ["Node", "run"]
 
@@ -91,7 +92,7 @@ class Node:
         self._lag.start()
         self._spawn(self._every_second())
 
-    def _open(self) -> None:
+    def _open(self, notice: int = SERVER_STARTED) -> None:
         assert self.directory is not None
         storage = self.state.config.storage
         tiers = Tiers(self.directory.open(storage.preset, storage.cache_mb), memory_storage())
@@ -100,20 +101,25 @@ class Node:
         self.state.access.load(tiers.durable.load_tokens())
         bits = random.Random(int.from_bytes(os.urandom(32), "big")).getrandbits
         engine = open_engine(tiers, self.state.clock.now_ms(), bits)
-        settings = self.state.config.writer
+        settings, events = self.state.config.writer, self.state.config.events
         keys = IdempotencyKeys(tiers.durable, settings.idempotency_max, self.state.clock.now_ms())
         self.state.writer = Writer(
             engine,
             tiers,
             keys,
             self.state.clock,
-            WriterConfig(settings.commit, settings.inbox_max, storage.pool_size),
+            WriterConfig(
+                settings.commit,
+                settings.inbox_max,
+                storage.pool_size,
+                EventConfig(events.kept_max, events.kept_hours * 3_600_000),
+            ),
             asyncio.get_running_loop(),
             self.state.writer_metrics,
             self._on_storage_failure,
             overload=self.state.overload,
         )
-        self.state.writer.poke()
+        self.state.writer.notice(notice)
 
     def _close_store(self) -> None:
         if self.state.tiers is not None:
@@ -223,7 +229,7 @@ class Node:
         for attempt in range(1, REOPEN_TRIES + 1):
             await asyncio.sleep(0.1 * 2**attempt)
             try:
-                self._open()
+                self._open(SERVER_RECOVERED)
             except Exception as again:
                 error = again
                 self._close_store()

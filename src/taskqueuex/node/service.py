@@ -6,11 +6,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from taskqueuex import __version__
 from taskqueuex.commands import admin
-from taskqueuex.commands.call import Call
+from taskqueuex.commands.call import Call, Stream
 from taskqueuex.commands.openapi import document
-from taskqueuex.errors import Conflict, Invalid, StorageUnavailable, TaskQueueError
+from taskqueuex.errors import Conflict, Draining, Invalid, StorageUnavailable, TaskQueueError
 from taskqueuex.model.states import STATE_NAMES, STATES
 from taskqueuex.node.credentials import Credentials
 from taskqueuex.node.exposition import families
@@ -46,6 +48,7 @@ class Service:
             "metrics": self._metrics,
             "backup": self._backup,
             "drain": self._drain,
+            "events": self._events,
             **self._credentials.answers,
         }
 
@@ -82,6 +85,14 @@ class Service:
     def _drain(self, call: Call) -> admin.DrainReply:
         asyncio.get_running_loop().call_later(0.05, self._request_stop)
         return admin.DrainReply(True)
+
+    def _events(self, call: Call) -> Stream:
+        writer = self._state.writer
+        if writer is None:
+            raise StorageUnavailable("the store is being reopened", retry_after_s=1)
+        if self._state.draining:
+            raise Draining(retry_after_s=1)
+        return writer.events.open(call)
 
     # Backup
 
@@ -182,6 +193,10 @@ class Service:
         return {"wait": wait, "run": run, **found}
 
     def _stats(self, call: Call) -> admin.StatsReply:
+        return self.stats()
+
+    def stats(self) -> admin.StatsReply:
+        """The server in one look."""
         node = self._state
         now = node.clock.now_ms()
         writer = node.writer
@@ -219,6 +234,9 @@ class Service:
         self._credentials.tick()
         if node.writer is None:
             return
+        node.writer.cut_events()
+        node.writer.events.tick()
+        node.writer.events.tell_stats(lambda: msgspec.json.encode(self.stats()))
         values: dict[str, float] = {f"rate.{name}": value for name, value in self.rates().items()}
         counts = self.counts()
         values.update({f"tasks.{name}": float(counts[name]) for name in STATE_NAMES})

@@ -471,6 +471,11 @@ class KeyValueStorage:
         rows = self.rows.scan(FAMILY_OTHER, root + start, after(root), limit)
         return [(key[len(root) :], codec.EVENTS.decode(value)) for key, value in rows]
 
+    def newest_events(self) -> bytes:
+        root = _SYSTEM + b"e"
+        rows = self.rows.scan(FAMILY_OTHER, root, after(root), 1, backwards=True)
+        return rows[0][0][len(root) :] if rows else b""
+
     def scan_points(self, tier: int, since_ms: int, limit: int) -> list[tuple[int, dict[str, float]]]:
         root = _SYSTEM + b"t" + bytes([tier])
         rows = self.rows.scan(FAMILY_OTHER, root + _U64(since_ms), after(root), limit)

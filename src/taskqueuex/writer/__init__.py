@@ -4,10 +4,19 @@ May import engine, storage, commands, model, errors, clock and telemetry. Owns t
 read and sync; everything else runs on the loop.
 """
 
+from taskqueuex.writer.events import EventConfig
 from taskqueuex.writer.idempotency import IdempotencyKeys
 from taskqueuex.writer.metrics import WriterMetrics
 from taskqueuex.writer.recovery import open_engine
 from taskqueuex.writer.stores import Tiers
 from taskqueuex.writer.writer import Writer, WriterConfig
 
-__all__ = ["IdempotencyKeys", "Tiers", "Writer", "WriterConfig", "WriterMetrics", "open_engine"]
+__all__ = [
+    "EventConfig",
+    "IdempotencyKeys",
+    "Tiers",
+    "Writer",
+    "WriterConfig",
+    "WriterMetrics",
+    "open_engine",
+]

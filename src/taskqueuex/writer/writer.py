@@ -29,12 +29,13 @@ from taskqueuex.commands.call import Call, Sink
 from taskqueuex.engine import LEVEL_DURABLE, LEVEL_MEMORY, LEVEL_RELAXED, Engine, Need
 from taskqueuex.errors import Draining, Overloaded, RequestTimeout, StorageUnavailable, TaskQueueError
 from taskqueuex.model.access import TokenRecord
+from taskqueuex.model.events import SERVER_STOPPING
 from taskqueuex.model.reads import ReadLater, ReadRequest
 from taskqueuex.model.rows import Batch
 from taskqueuex.storage import StorageError, StoreStalled
 from taskqueuex.storage.maintenance import write_backup
 from taskqueuex.telemetry import Point
-from taskqueuex.writer.events import EventLog
+from taskqueuex.writer.events import EventConfig, EventLog
 from taskqueuex.writer.idempotency import IdempotencyKeys
 from taskqueuex.writer.metrics import WriterMetrics
 from taskqueuex.writer.queries import Query, is_query
@@ -62,6 +63,7 @@ class WriterConfig(NamedTuple):
     commit: CommitMode = "inline"
     inbox_max: int = 20_000
     pool_size: int = 2
+    events: EventConfig = EventConfig()
 
 
 class Held(NamedTuple):
@@ -117,7 +119,6 @@ class Writer:
         self.draining = False
         self.refuse_enqueues = False  # the disk is nearly full
         self._on_failure = on_failure
-        self.events = EventLog()
         self.auditor = auditor or Auditor(os.urandom(4))
         self.overload = overload or Overload(OverloadConfig(), random.random)
         self._emptied_us = 0  # when the inbox was drained; 0: some calls were left in it
@@ -147,6 +148,7 @@ class Writer:
         self._relaxed_timer: asyncio.TimerHandle | None = None
         self._pool = ThreadPoolExecutor(config.pool_size, "tqx-read")
         self._sync_thread = ThreadPoolExecutor(1, "tqx-sync") if config.commit == "thread" else None
+        self.events = EventLog(tiers.durable, loop, self._pool, config.events)
 
     # From outside
 
@@ -168,6 +170,7 @@ class Writer:
         self.engine.drop_sink(sink)
         sink.blocked_by = None
         self._behind.pop(id(sink), None)
+        self.events.drop(sink)
 
     def poke(self) -> None:
         """Makes a turn happen soon."""
@@ -177,7 +180,7 @@ class Writer:
     def _busy(self) -> bool:
         return bool(
             self._inbox or self._parked or self._answers or self._reading or self._held or self._syncing
-            or self._unsynced_since_us or len(self._batch) or self.engine.more
+            or self._unsynced_since_us or len(self._batch) or self.engine.more or any(self.engine.core.events)
         )  # fmt: skip
 
     async def answer_waiters(self) -> None:
@@ -188,8 +191,9 @@ class Writer:
         """
         self.draining = True
         self.engine.waiters.hurry()
-        self.poke()
+        self.notice(SERVER_STOPPING)
         await self._settled(STOP_S)
+        self.events.close("the server stops")
 
     async def stop(self) -> None:
         """Commits what was taken, and takes no more."""
@@ -271,8 +275,21 @@ class Writer:
             self.auditor.put(self._batch, call, status, body, self.clock.now_ms(), target)
             self.poke()
 
+    def notice(self, what: int, detail: str = "") -> None:
+        """An event about the server."""
+        if not self._failed and not self._stopped:
+            self.engine.core.tell(what, detail=detail)
+            self.poke()
+
+    def cut_events(self) -> None:
+        """Once a second: the log of events is kept within its bounds."""
+        self.events.cut(self._batch)
+        if len(self._batch):
+            self.poke()
+
     def close(self) -> None:
         """Lets go of timers and threads; the stores are the caller's."""
+        self.events.close("the server reopens its store")
         for timer in (self._alarm, self._relaxed_timer):
             if timer is not None:
                 timer.cancel()
@@ -320,7 +337,9 @@ class Writer:
                 else:
                     self._inbox.appendleft(call)
         self._wanted += engine.take_reads()
-        self.events.keep(engine, self._batch)
+        turn = self.events.keep(engine, self._batch)
+        if turn is not None:
+            self._held.append(Held(self.events.call, 200, turn, LEVEL_RELAXED))
         self.metrics.turns += 1
         if not self._syncing:
             self._set_out()
