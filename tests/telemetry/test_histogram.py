@@ -88,11 +88,6 @@ def test_a_quantile_outside_zero_to_one_is_refused(quantile: float) -> None:
         Histogram().percentile(quantile)
 
 
-def test_cumulative_counts_by_bound_never_claim_too_much() -> None:
-    histogram = filled([10, 100, 1_000, 10_000])
-    assert histogram.snapshot().cumulative([0, 50, 200, 2_000, 20_000]) == [0, 1, 2, 3, 4]
-
-
 def test_the_mean_comes_from_the_exact_sum() -> None:
     values = [7, 77, 7_777, 777_777]
     histogram = filled(values)

@@ -1,7 +1,11 @@
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from taskqueuex.telemetry import (
+    BOUNDS_S,
     CONTENT_TYPE,
     Counter,
     Family,
@@ -12,6 +16,7 @@ from taskqueuex.telemetry import (
     Sample,
     render,
 )
+from taskqueuex.telemetry.histogram import bucket_index, bucket_range
 
 
 def parsed(*families: Family) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -52,6 +57,42 @@ def test_a_label_with_quotes_and_newlines_survives() -> None:
     odd = 'a "quoted"\\\nname'
     values = parsed(Gauge("taskqueuex_tasks", "Tasks.", [Sample(1, (odd,))], ("queue",)))
     assert values == {("taskqueuex_tasks", (("queue", odd),)): 1.0}
+
+
+def test_what_is_odd_in_help_and_numbers_survives() -> None:
+    text = render(
+        [
+            Gauge("taskqueuex_a", "One\nline, a \\ too.", [Sample(0.1)]),
+            Gauge("taskqueuex_b", "Large.", [Sample(2**53), Sample(1e-9)]),
+            Counter("taskqueuex_c_total", "None yet.", [], ("queue",)),
+        ]
+    ).decode()
+    one, two, three = text_string_to_metric_families(text)
+    assert one.documentation == "One\nline, a \\ too." and one.samples[0].value == 0.1
+    assert [sample.value for sample in two.samples] == [2**53, 1e-9]
+    assert (three.name, three.type, three.samples) == ("taskqueuex_c", "counter", [])
+
+
+def test_it_is_read_as_what_prometheus_client_writes_is() -> None:
+    histogram = Histogram()
+    values_us = (0, 63, 64, 99, 100, 101, 250_000, 10**6, 10**9, 10**10)
+    for value_us in values_us:
+        histogram.record(value_us)
+    highest_us = [bucket_range(bucket_index(value_us))[1] for value_us in values_us]
+    counts = [sum(each <= bound * 1_000_000 for each in highest_us) for bound in BOUNDS_S]
+    theirs = HistogramMetricFamily("taskqueuex_wait_seconds", "Time.", labels=("queue",))
+    buckets = [(str(bound), float(count)) for bound, count in zip(BOUNDS_S, counts, strict=True)]
+    theirs.add_metric(("a",), [*buckets, ("+Inf", 10.0)], sum_value=histogram.sum_us / 1_000_000)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(type("Fixed", (Collector,), {"collect": lambda self: [theirs]})())
+    ours = HistogramFamily(
+        "taskqueuex_wait_seconds", "Time.", [HistogramSample(histogram, ("a",))], ("queue",)
+    )
+    (read,), (expected,) = (
+        list(text_string_to_metric_families(text.decode()))
+        for text in (render([ours]), generate_latest(registry))
+    )
+    assert read == expected
 
 
 def test_help_and_type_are_announced() -> None:

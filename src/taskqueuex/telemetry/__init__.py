@@ -2,9 +2,9 @@
 
 The job of this room is to count and to render, never to decide: histograms, rates, process and host
 readings, the event-loop lag, downsampled history, the Prometheus text and the log format. It is a leaf
-beside ``errors`` and ``clock``: it imports the standard library, msgspec and prometheus_client, and
-nothing else of taskqueuex. Every recorder here has exactly one writer (the event loop of its process),
-so none of them takes a lock.
+beside ``errors`` and ``clock``: it imports the standard library and msgspec, and nothing else of
+taskqueuex. Every recorder here has exactly one writer (the event loop of its process), so none of them
+takes a lock.
 """
 
 from taskqueuex.telemetry.histogram import Histogram, HistogramSnapshot
@@ -13,6 +13,7 @@ from taskqueuex.telemetry.lag import LoopLag
 from taskqueuex.telemetry.logs import JsonFormatter, TextFormatter, configure
 from taskqueuex.telemetry.process import HostReading, ProcessReading, read_host, read_process
 from taskqueuex.telemetry.prometheus import (
+    BOUNDS_S,
     CONTENT_TYPE,
     Counter,
     Family,
@@ -25,6 +26,7 @@ from taskqueuex.telemetry.prometheus import (
 from taskqueuex.telemetry.rates import RateMeter
 
 __all__ = [
+    "BOUNDS_S",
     "CONTENT_TYPE",
     "TIERS",
     "Counter",

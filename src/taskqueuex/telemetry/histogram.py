@@ -13,7 +13,7 @@ own histograms, does not pay for hours that nobody waited.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from operator import add
 
 import msgspec
 
@@ -83,21 +83,6 @@ class HistogramSnapshot(msgspec.Struct, frozen=True):
                 return (low + high) // 2
         return 0
 
-    def cumulative(self, bounds_us: Sequence[int]) -> list[int]:
-        """Return, for each of the ascending bounds, how many values do not exceed it.
-
-        A bucket that straddles a bound counts as above it, so a value within 3 % under a bound may be
-        reported above: a service-level share read from it errs on the strict side.
-        """
-        counts: list[int] = []
-        total = position = 0
-        for bound in bounds_us:
-            while position < len(self.buckets) and bucket_range(position)[1] <= bound:
-                total += self.buckets[position]
-                position += 1
-            counts.append(total)
-        return counts
-
 
 class Histogram:
     """Microseconds recorded by one writer; see the module's head for the layout and the error."""
@@ -149,13 +134,12 @@ class Histogram:
 
     def merge(self, other: Histogram | HistogramSnapshot) -> None:
         """Add all that ``other`` has recorded to this one."""
-        snapshot = other.snapshot() if isinstance(other, Histogram) else other
-        missing = len(snapshot.buckets) - len(self._buckets)
+        added = other._buckets if isinstance(other, Histogram) else other.buckets
+        missing = len(added) - len(self._buckets)
         if missing > 0:
             self._buckets.extend([0] * missing)
-        for index, count in enumerate(snapshot.buckets):
-            self._buckets[index] += count
-        self.sum_us += snapshot.sum_us
+        self._buckets[: len(added)] = map(add, self._buckets, added)
+        self.sum_us += other.sum_us
 
     def reset(self) -> None:
         """Forget everything recorded."""
