@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from taskqueuex.commands.principal import ANYONE, Peer, Principal
 from taskqueuex.commands.table import Command
 
-__all__ = ["Call", "Channel", "Headed", "Sink", "Stream"]
+__all__ = ["Call", "Channel", "Headed", "Page", "Sink", "Stream"]
 
 
 class Headed:
@@ -16,6 +16,17 @@ class Headed:
 
     def __init__(self, body: Any, headers: tuple[tuple[str, str], ...]) -> None:
         self.body = body
+        self.headers = headers
+
+
+class Page:
+    """A reply's body that is not of the interface: a file, with all that a browser is told about it."""
+
+    __slots__ = ("content", "content_type", "headers")
+
+    def __init__(self, content_type: str, content: bytes, headers: tuple[tuple[str, str], ...]) -> None:
+        self.content_type = content_type
+        self.content = content
         self.headers = headers
 
 
@@ -54,8 +65,8 @@ class Sink(Protocol):
     def on_reply(self, call: "Call", status: int, body: Any, durability: str | None) -> bool:
         """Takes the answer to a call; answers of one sink may come in any order.
 
-        `body` is a struct to encode as JSON, bytes that are JSON already, a TaskQueueError, a Stream, or
-        None for no body. `durability` names the level that the answer was released at; None for
+        `body` is a struct to encode as JSON, bytes that are JSON already, a TaskQueueError, a Page, a
+        Stream, or None for no body. `durability` names the level that the answer was released at; None for
         calls that change nothing. Returns False when the connection is gone, so that a lease in
         the answer can be taken back.
         """
@@ -98,7 +109,7 @@ class Call:
         self.command = command
         self.target = target  # the queue's name, the task's id, ... of the path; or empty
         self.body = body  # an instance of command.body, or None
-        self.query = query  # an instance of command.query, or None
+        self.query = query  # an instance of command.query, or None; of a page: whether it may be gzip
         self.sink = sink
         self.received_us = received_us  # clock.monotonic_us() when the head was complete
         self.key = key  # Idempotency-Key; empty: none

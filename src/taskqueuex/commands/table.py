@@ -5,6 +5,7 @@ Every path has at most one parameter, the command's `target`. `kind` says who an
     engine   the engine, through the writer's inbox (all changes, and reads of live state)
     query    a bounded read of storage, off the loop
     server   the node itself
+    page     the web page's files, which are no part of the interface, and not in the table
 
 `scope` is what a caller needs, and `queues` for which queues:
 
@@ -35,9 +36,9 @@ import msgspec
 
 from taskqueuex.commands import access, admin, consume, events, produce, queues, schedules, tasks
 
-__all__ = ["COMMANDS", "Command", "Queues", "Target", "command"]
+__all__ = ["COMMANDS", "Command", "Queues", "Target", "command", "page_command"]
 
-Kind = Literal["engine", "query", "server"]
+Kind = Literal["engine", "query", "server", "page"]
 Scope = Literal["produce", "consume", "read", "operate", "admin", "any", "public"]
 Queues = Literal["none", "target", "body", "tasks", "task", "settle", "filter", "each", "schedule", "all"]
 Target = Literal["queue", "task", "workflow", "schedule", "worker", "token", "none"]
@@ -756,3 +757,8 @@ COMMANDS: MappingProxyType[str, Command] = MappingProxyType({row.name: row for r
 def command(name: str) -> Command:
     """The row of a name; raises KeyError where there is none."""
     return COMMANDS[name]
+
+
+def page_command(path: str) -> Command:
+    """The row of a file of the web page."""
+    return _row("page", "GET", path, "page", "public", "A file of the web page", replies={200: None})

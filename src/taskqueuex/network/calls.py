@@ -1,6 +1,6 @@
 """From a request that is whole to the call that it makes."""
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from taskqueuex.access.overload import UNIT_BYTES, units_of
 from taskqueuex.commands.call import Call, Sink
@@ -27,6 +27,7 @@ class Request(Protocol):
     key: bytes  # Idempotency-Key
     timeout: bytes  # Request-Timeout-Ms
     last_event_id: bytes
+    accepts_gzip: bool
     received_us: int
 
 
@@ -42,9 +43,11 @@ def make_call(
     if raw and content_type and content_type != _JSON:
         headers.check_content_type(content_type)
     body = route.read_body(raw)
-    query = None
+    query: Any = None
     _, _, query_string = request.url.partition(b"?")
-    if query_string or route.query is not None:
+    if route.is_page:
+        query = request.accepts_gzip
+    elif query_string or route.query is not None:
         query = read_query(query_string, route.query)
         if request.last_event_id and route.streams:
             query.after = headers.read_event_id(request.last_event_id)

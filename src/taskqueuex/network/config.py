@@ -41,6 +41,7 @@ class NetworkConfig:
 
     # [proxy+][tls:]HOST:PORT, [::1]:PORT (port 0: any), unix:PATH
     listen: tuple[str, ...] = ("127.0.0.1:7470",)
+    web_page: bool = True  # whether `/` is the web page
     insecure: bool = False  # listen beyond loopback without TLS or without tokens
     tls_certificate: str | None = None  # PEM file: the server's certificate, and those between it and its CA
     tls_key: str | None = None  # PEM file; None: it is in the certificate's

@@ -7,6 +7,7 @@ from taskqueuex.commands.events import EVENT_ID
 from taskqueuex.errors import Invalid, UnsupportedMediaType
 
 __all__ = [
+    "ACCEPT_ENCODING",
     "AUTHORIZATION",
     "CONNECTION",
     "CONTENT_LENGTH",
@@ -46,8 +47,10 @@ HOST: Final = 12
 ORIGIN: Final = 13
 FETCH_SITE: Final = 14
 LAST_EVENT_ID: Final = 15
+ACCEPT_ENCODING: Final = 16
 
 _CODES = {
+    b"accept-encoding": ACCEPT_ENCODING,
     b"authorization": AUTHORIZATION,
     b"connection": CONNECTION,
     b"content-length": CONTENT_LENGTH,

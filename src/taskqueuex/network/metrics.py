@@ -18,8 +18,8 @@ class NetworkMetrics:
         "connections_total",
         "deadlines_total",
         "handshakes_failed_total",
-        "request_time",
         "requests",
+        "times",
     )
 
     def __init__(self) -> None:
@@ -31,11 +31,21 @@ class NetworkMetrics:
         self.handshakes_failed_total = 0  # of TLS and of the PROXY protocol
         self.bytes_in = 0
         self.bytes_out = 0
-        # By command (or `unrouted`): answers per class of status; index 2 counts the 2xx, and so on.
-        self.requests: dict[str, list[int]] = {name: [0] * 6 for name in (*COMMANDS, "unrouted")}
-        self.request_time = Histogram()  # microseconds from the complete head to the answer
+        # By command (or `page`, `unrouted`): answers per class of status; index 2 counts the 2xx, and so on.
+        self.requests: dict[str, list[int]] = {name: [0] * 6 for name in (*COMMANDS, "page", "unrouted")}
+        # The same, microseconds from the complete head to the answer.
+        self.times: dict[str, Histogram] = {name: Histogram() for name in self.requests}
 
     @property
     def requests_total(self) -> int:
         """All answers given."""
         return sum(sum(classes) for classes in self.requests.values())
+
+    @property
+    def request_time(self) -> Histogram:
+        """That of all commands together, as it is now."""
+        merged = Histogram()
+        for name, classes in self.requests.items():
+            if any(classes):
+                merged.merge(self.times[name])
+        return merged

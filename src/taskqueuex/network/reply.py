@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from taskqueuex.commands.call import Page
 from taskqueuex.commands.problem import problem_of
 from taskqueuex.errors import MethodNotAllowed, TaskQueueError, Unauthenticated
 from taskqueuex.telemetry.prometheus import CONTENT_TYPE as METRICS_TYPE
@@ -76,10 +77,12 @@ class Replies:
         self, status: int, body: Any, headers: tuple[tuple[str, str], ...], connection: str = ""
     ) -> bytes:
         """A response with headers of its own."""
-        response = self.response(status, body, None, connection)
-        cut = response.index(b"\r\n") + 2
-        extra = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
-        return response[:cut] + extra + response[cut:]
+        return _with_headers(self.response(status, body, None, connection), headers)
+
+    def page(self, page: Page, connection: str = "") -> bytes:
+        """The response that is a file."""
+        response = self.response(200, page.content, None, connection, page.content_type)
+        return _with_headers(response, page.headers)
 
     def stream(self, content_type: str) -> bytes:
         """The head of a response that ends with its connection. Nobody on the way is to keep it, or to wait
@@ -114,6 +117,12 @@ class Replies:
         if connection:
             lines.append(f"Connection: {connection}")
         return ("\r\n".join(lines) + "\r\n").encode("latin-1")
+
+
+def _with_headers(response: bytes, headers: tuple[tuple[str, str], ...]) -> bytes:
+    cut = response.index(b"\r\n") + 2
+    extra = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
+    return response[:cut] + extra + response[cut:]
 
 
 def error_response(error: TaskQueueError) -> bytes:

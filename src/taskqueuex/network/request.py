@@ -92,6 +92,7 @@ class RequestReader:
         "_parts",
         "_skipped",
         "_wire_bytes",
+        "accepts_gzip",
         "authorization",
         "began",
         "body",
@@ -211,7 +212,7 @@ class RequestReader:
         self.last_event_id = b""
         self.authorization = self.cookie = self.csrf = self.origin = self.fetch_site = self.host = b""
         self._parts: bytearray | None = None
-        self._expects = self._chunked = self.keep_alive_asked = False
+        self._expects = self._chunked = self.keep_alive_asked = self.accepts_gzip = False
         self.refusal = None
 
     def on_url(self, url: bytes) -> None:
@@ -263,6 +264,8 @@ class RequestReader:
             self.fetch_site = value.lower() or b"unknown"
         elif code == headers.LAST_EVENT_ID:
             self.last_event_id = value
+        elif code == headers.ACCEPT_ENCODING:
+            self.accepts_gzip = b"gzip" in value
         elif code == headers.EXPECT:
             self._expects = value.lower() == b"100-continue"
         elif code == headers.TRANSFER_ENCODING:

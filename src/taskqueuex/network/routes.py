@@ -38,6 +38,7 @@ class Route:
     __slots__ = (
         "command",
         "hands_out",
+        "is_page",
         "keyed",
         "query",
         "rank",
@@ -63,6 +64,7 @@ class Route:
         self.rank = rank_of(command)
         self.hands_out = command.name in HANDS_OUT
         self.streams = command.streams
+        self.is_page = command.kind == "page"
 
 
 _Methods = dict[bytes, Route]

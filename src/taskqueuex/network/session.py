@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from taskqueuex.access.overload import NEVER, units_of
-from taskqueuex.commands.call import Call, Headed, Stream
+from taskqueuex.commands.call import Call, Headed, Page, Stream
 from taskqueuex.commands.consume import DequeueReply, SettleReply
 from taskqueuex.commands.principal import ANYONE, Peer
 from taskqueuex.commands.table import Command
@@ -43,6 +43,7 @@ __all__ = ["Session"]
 
 _log = logging.getLogger(__name__)
 _LEASES = (DequeueReply, SettleReply)
+_RARE = (bytes, Headed, Page)  # bodies
 _TLS_HANDSHAKE: Final = b"\x16"
 _LARGE: Final = 16 << 10  # bytes in one read, behind which those of others come first
 # Bytes that are parsed at once, whatever else there is to do: a pipeline of tiny requests waits in bytes, not
@@ -400,6 +401,7 @@ class Session(Lifetime):
             reader.key,
             reader.timeout,
             reader.last_event_id,
+            reader.accepts_gzip,
             reader.received_us,
             patience_us,
         )
@@ -482,12 +484,13 @@ class Session(Lifetime):
         if hub.draining and self._last is None and calls[-1] is call and not self._in_request():
             self._last = call
         connection = "close" if call is self._last else self._keep_alive
-        if status >= 400 or type(body) is bytes or type(body) is Headed:
+        if status >= 400 or type(body) in _RARE:
             answer = self._rare_answer(call, status, body, durability, connection)
         else:
             answer = hub.replies.response(status, body, durability, connection)
-        hub.metrics.requests[call.command.name][status // 100] += 1
-        hub.metrics.request_time.record(hub.clock.monotonic_us() - call.received_us)
+        metrics, name = hub.metrics, call.command.name
+        metrics.requests[name][status // 100] += 1
+        metrics.times[name].record(hub.clock.monotonic_us() - call.received_us)
         call.answer = answer
         if calls[0] is not call:
             return True
@@ -507,8 +510,9 @@ class Session(Lifetime):
             return self.on_reply(call, error.status, error, None)
         self._last = call
         self._streams = True
-        hub.metrics.requests[call.command.name][2] += 1
-        hub.metrics.request_time.record(hub.clock.monotonic_us() - call.received_us)
+        metrics, name = hub.metrics, call.command.name
+        metrics.requests[name][2] += 1
+        metrics.times[name].record(hub.clock.monotonic_us() - call.received_us)
         call.answer = hub.replies.stream(stream.content_type)
         self.send(call.answer)
         stream.opened(self)
@@ -549,6 +553,8 @@ class Session(Lifetime):
         if isinstance(body, TaskQueueError):
             answer = replies.error(body, durability, connection)
             return answer[: answer.index(b"\r\n\r\n") + 4] if call is self._headless else answer
+        if isinstance(body, Page):
+            return replies.page(body, connection)
         if isinstance(body, Headed):
             return replies.headed(status, body.body, body.headers, connection)
         if call.command.replies.get(status, body) is None:

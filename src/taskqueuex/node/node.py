@@ -18,6 +18,8 @@ import uvloop
 from taskqueuex.clock import Clock, SystemClock
 from taskqueuex.commands import COMMANDS
 from taskqueuex.commands.call import Call, Sink
+from taskqueuex.commands.table import page_command
+from taskqueuex.dashboard import load_pages
 from taskqueuex.errors import Draining, StorageUnavailable
 from taskqueuex.model.events import SERVER_RECOVERED, SERVER_STARTED
 from taskqueuex.network import Router, Server, TlsError
@@ -61,8 +63,14 @@ class Node:
         )
         self._watermark = 0
         self._threads: set[int] = set()  # whose priority has been looked at
-        submit = {"engine": self._submit, "query": self._submit, "server": self.service.submit}
-        router = Router(COMMANDS.values(), submit)
+        submit = {
+            "engine": self._submit,
+            "query": self._submit,
+            "server": self.service.submit,
+            "page": self._send_page,
+        }
+        self._pages = load_pages() if config.network.web_page else {}
+        router = Router([*COMMANDS.values(), *map(page_command, self._pages)], submit)
         state = self.state
         self.server = Server(
             config.network,
@@ -202,6 +210,10 @@ class Node:
             call.sink.on_reply(call, 503, Draining(retry_after_s=1), None)
         else:
             writer.submit(call)
+
+    def _send_page(self, call: Call) -> None:
+        plain, compressed = self._pages[call.command.path]
+        call.sink.on_reply(call, 200, compressed if call.query else plain, None)
 
     def _on_disconnect(self, sink: Sink) -> None:
         if self.state.writer is not None:
