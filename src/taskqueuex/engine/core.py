@@ -35,7 +35,7 @@ from taskqueuex.model.ids import SLOTS
 from taskqueuex.model.place import DURABLE, Place
 from taskqueuex.model.queue import PartitionRecord, QueueConfig, layout_of
 from taskqueuex.model.reads import ReadWorkflow
-from taskqueuex.model.states import COMPLETED, READY, RUNNING
+from taskqueuex.model.states import COMPLETED, DEAD, READY, RUNNING
 from taskqueuex.model.task import TaskRecord, TaskStatus
 
 __all__ = [
@@ -175,6 +175,8 @@ class Core(Indexes):
         if state >= COMPLETED:
             status.ended_at = self.now_ms
             status.reason = reason
+            if state == DEAD:
+                partition.queue.metrics.dead += 1
         self.enter(task)
         self.save(task)
         if before == RUNNING and state != COMPLETED and not reason and status.errors:

@@ -8,14 +8,15 @@ __all__ = ["EngineMetrics", "QueueMetrics"]
 class QueueMetrics:
     """Of one queue, since the server started."""
 
-    __slots__ = ("completed", "dropped", "enqueued", "failed", "leased", "rate_failed", "rate_in", "rate_out",
-                 "run_us", "wait_us")  # fmt: skip
+    __slots__ = ("completed", "dead", "dropped", "enqueued", "failed", "leased", "rate_failed", "rate_in",
+                 "rate_out", "run_us", "wait_us")  # fmt: skip
 
     def __init__(self) -> None:
         self.enqueued = 0
         self.leased = 0
         self.completed = 0
         self.failed = 0  # attempts
+        self.dead = 0  # tasks, whether retried later or not
         self.dropped = 0
         self.wait_us = Histogram()  # from when it could have run to when it was leased
         self.run_us = Histogram()  # from the lease to the ack

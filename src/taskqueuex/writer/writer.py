@@ -177,6 +177,10 @@ class Writer:
         if not self._scheduled and not self._failed:
             self._schedule()
 
+    def inbox_calls(self) -> int:
+        """Calls that wait for their turn."""
+        return len(self._inbox)
+
     def _busy(self) -> bool:
         return bool(
             self._inbox or self._parked or self._answers or self._reading or self._held or self._syncing
