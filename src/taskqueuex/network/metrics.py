@@ -49,12 +49,3 @@ class NetworkMetrics:
             if any(classes):
                 merged.merge(self.times[name])
         return merged
-
-    @property
-    def request_time(self) -> Histogram:
-        """That of all commands together, as it is now."""
-        merged = Histogram()
-        for name, classes in self.requests.items():
-            if any(classes):
-                merged.merge(self.times[name])
-        return merged
