@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Newer than pyproject.toml and constraints.txt when what they ask for is installed.
 STAMP := $(VENV)/installed.stamp
+# The web page, newer than its sources when it is built from them.
+PAGE := src/taskqueuex/dashboard/static/index.html
+PAGE_SOURCES := $(shell find dashboard -name node_modules -prune -o -type f -print) scripts/build_dashboard.sh
 
 KILLS ?= 5000
 FUZZ_SECONDS ?= 3600
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint types contract check bench demo docs design-map torture fuzz clean
+.PHONY: help setup dashboard serve test lint types contract check bench demo docs design-map torture fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +25,15 @@ $(STAMP): pyproject.toml constraints.txt scripts/make_venv.sh
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-serve: setup ## run a server on 127.0.0.1:7470; ARGS="--listen 127.0.0.1:8000" adds flags
+dashboard: $(PAGE) ## build the web page, where its sources have changed
+
+$(PAGE): $(PAGE_SOURCES)
+	sh scripts/build_dashboard.sh
+
+serve: setup dashboard ## run a server on 127.0.0.1:7470; ARGS="--listen 127.0.0.1:8000" adds flags
 	$(BIN)/tqx serve $(ARGS)
 
-test: setup ## run all tests; ARGS="tests/engine -x" chooses some
+test: setup dashboard ## run all tests; ARGS="tests/engine -x" chooses some
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: setup ## ruff: rules and format
@@ -64,5 +72,6 @@ fuzz: setup ## give sessions and parsers what nobody would send, for an hour; FU
 
 clean: ## remove the environment and everything that was generated
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf dashboard/node_modules src/taskqueuex/dashboard/static
 	rm -rf src/*.egg-info benchmarks/load benchmarks/results.json schemathesis-report
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

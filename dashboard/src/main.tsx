@@ -1,0 +1,5 @@
+import { render } from "preact";
+import { Frame } from "./frame";
+import "./style.css";
+
+render(<Frame />, document.getElementById("app")!);

@@ -1,0 +1,27 @@
+// The pages: their names, the key that follows `g`, and who may see them.
+
+import type { ComponentType } from "preact";
+import { mayAny } from "../session";
+import { Overview } from "./overview";
+import { QueuePage } from "./queue";
+import { Queues } from "./queues";
+
+export interface Page {
+  /** The first part of the address. */
+  path: string;
+  title: string;
+  key: string;
+  allowed: () => boolean;
+  List: ComponentType;
+  /** The page of one of them, by what follows in the address. */
+  One?: ComponentType<{ name: string }>;
+}
+
+const reads = () => mayAny("read");
+
+export const pages: Page[] = [
+  { path: "overview", title: "Overview", key: "o", allowed: reads, List: Overview },
+  { path: "queues", title: "Queues", key: "q", allowed: reads, List: Queues, One: QueuePage },
+];
+
+export const allowedPages = (): Page[] => pages.filter((page) => page.allowed());
