@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests
+
 FAULTY = Path(__file__).with_name("faulty_server.py")
 TIMEOUT_S = 30
 
