@@ -317,3 +317,13 @@ def test_the_answer_is_one_that_proxies_pass_on(server):
     for block in text.split("\n\n")[1:-1]:
         fields = dict(line.split(": ", 1) for line in block.split("\n"))
         assert set(fields) <= {"id", "event", "data"} and json.loads(fields["data"])
+
+
+def test_overload_and_its_end_are_told(server):
+    guard = server._node._node._memory
+    limit_bytes = guard.limit_bytes
+    with Stream(server.url, "?kind=server") as stream:
+        guard.limit_bytes = 1
+        assert stream.next().data["change"] == "overloaded"
+        guard.limit_bytes = limit_bytes
+        assert stream.next().data["change"] == "calm"

@@ -23,7 +23,7 @@ def events(
     tqx: Terminal,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens now.")] = False,
     since: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0, help="From so long ago on.  [default: 3600]")
+        float | None, typer.Option(metavar="SECONDS", min=0, help="From so long ago on; else an hour ago.")
     ] = None,
     queue: Annotated[str | None, typer.Option(help="Of one queue.")] = None,
     state: Annotated[StateName | None, typer.Option(help="Of tasks that come to this state.")] = None,
@@ -35,8 +35,10 @@ def events(
 ) -> None:
     """What happened to tasks, queues, workers and the server; with --follow, as it happens.
 
-    With --follow and without --since it begins now. It goes on by itself where the connection breaks, and
-    misses nothing that is kept. With --output json every event is a line of JSON.
+    With --follow and without --since it begins now. Where the connection breaks it goes on by itself, and
+    misses nothing that is kept.
+
+    With --output json every event is a line of JSON.
     """
     query: dict[str, Any] = {"queue": queue, "state": state, "name": name, "id": id, "kind": kind}
     if since is not None or not follow:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from taskqueuex.access.overload import OverloadConfig
-from taskqueuex.model.events import SERVER_DISK_FULL, SERVER_DISK_OK
+from taskqueuex.model.events import SERVER_CALM, SERVER_DISK_FULL, SERVER_DISK_OK, SERVER_OVERLOADED
 from taskqueuex.node.state import NodeState
 
-__all__ = ["DiskGuard", "MemoryGuard", "SyncWatch", "memory_limit_bytes"]
+__all__ = ["DiskGuard", "MemoryGuard", "OverloadWatch", "SyncWatch", "memory_limit_bytes"]
 
 _log = logging.getLogger("taskqueuex.node")
 
@@ -131,3 +131,18 @@ class SyncWatch:
                 "the disk is slow", extra={"syncs": slow, "slowest_ms": metrics.slowest_sync_us // 1_000}
             )
             metrics.slowest_sync_us = 0
+
+
+class OverloadWatch:
+    """Tells those who follow the events when the server has more to do than it can, and when no longer."""
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self._told = False
+
+    def tick(self) -> None:
+        """Looks at it, once a second."""
+        active, writer = self._state.overload.active, self._state.writer
+        if active != self._told and writer is not None:
+            self._told = active
+            writer.notice(SERVER_OVERLOADED if active else SERVER_CALM)

@@ -25,7 +25,7 @@ from taskqueuex.model.events import SERVER_RECOVERED, SERVER_STARTED
 from taskqueuex.network import Router, Server, TlsError
 from taskqueuex.node.config import NodeConfig
 from taskqueuex.node.exposure import check_exposure
-from taskqueuex.node.guards import DiskGuard, MemoryGuard, SyncWatch
+from taskqueuex.node.guards import DiskGuard, MemoryGuard, OverloadWatch, SyncWatch
 from taskqueuex.node.service import Service
 from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError, memory_storage
@@ -61,6 +61,7 @@ class Node:
             MemoryGuard(self.state),
             SyncWatch(self.state),
         )
+        self._overloads = OverloadWatch(self.state)
         self._watermark = 0
         self._threads: set[int] = set()  # whose priority has been looked at
         submit = {
@@ -92,6 +93,7 @@ class Node:
             if not network.insecure:
                 check_exposure(network.listeners(), guarded=self.state.access.needed)
             await self.server.start()
+            self.service.note_certificate()
         except BaseException:
             self._close_store()
             self.directory.close()
@@ -184,6 +186,7 @@ class Node:
         except TlsError as error:
             _log.error("not reloaded: %s", error)
         else:
+            self.service.note_certificate()
             _log.info("reloaded")
 
     def request_stop(self) -> None:
@@ -273,6 +276,7 @@ class Node:
                 self._memory.tick()
                 self._syncs.tick()
                 self.state.overload.on_second(self.state.clock.monotonic_us())
+                self._overloads.tick()
                 self.service.sample()
                 sequence = writer.synced_sequence
                 if sequence > self._watermark:
