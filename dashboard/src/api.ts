@@ -21,7 +21,8 @@ async function send(method: Method, path: string, body?: unknown, signal?: Abort
   const csrf = session.value?.csrf_token;
   if (csrf && method !== "GET") headers["X-CSRF-Token"] = csrf;
   const init: RequestInit = { method, headers, signal: signal ?? null };
-  if (body !== undefined) init.body = JSON.stringify(body);
+  // A blob is JSON that is written already.
+  if (body !== undefined) init.body = body instanceof Blob ? body : JSON.stringify(body);
   try {
     return await fetch(path, init);
   } catch (error) {
@@ -30,10 +31,21 @@ async function send(method: Method, path: string, body?: unknown, signal?: Abort
   }
 }
 
+/**
+ * Keeps numbers that JavaScript would round, as ids of twenty digits in a payload, as they were written.
+ * No figure of the server itself is of that kind.
+ */
+function exactly(_: string, value: unknown, context?: { source?: string }): unknown {
+  const source = context?.source;
+  if (typeof value !== "number" || !source || source.length < 16 || String(value) === source) return value;
+  const raw = (JSON as { rawJSON?: (text: string) => unknown }).rawJSON;
+  return raw && /^-?[\d.]+$/.test(source) ? raw(source) : value;
+}
+
 /** Makes a call. Raises ApiError; a 401 leads to the sign-in as well. */
 export async function call<T>(method: Method, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   const response = await send(method, path, body, signal);
-  if (response.ok) return (await response.json()) as T;
+  if (response.ok) return JSON.parse(await response.text(), exactly) as T;
   const problem = (await response.json().catch(() => ({}))) as Partial<Problem>;
   if (response.status === 401 && method !== "POST" && session.value) {
     ended.value = "The session has ended.";

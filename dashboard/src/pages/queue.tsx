@@ -70,7 +70,7 @@ function Held({ queue, onDone }: { queue: Queue; onDone: () => void }) {
   const state = chosen ?? first ?? "ready";
   const tasks = usePoll<TaskPage>(withQuery("/v1/tasks", { queue: name, state, limit: SHOWN }), 3_000);
   const replay = async () => {
-    if (await bulk("retry", { queue: name, state: "dead" }, `all dead letters of ${name}`)) onDone();
+    if (await bulk("retry", [{ queue: name, state: "dead" }], `all dead letters of ${name}`)) onDone();
   };
   return (
     <Panel

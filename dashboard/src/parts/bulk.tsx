@@ -13,10 +13,20 @@ const DONE: Record<BulkAction, string> = {
 };
 const YES: Record<BulkAction, string> = { retry: "Retry", cancel: "Cancel", kill: "Kill", delete: "Delete" };
 
-/** Returns whether something was changed. */
-export async function bulk(action: BulkAction, filter: BulkFilter, what: string): Promise<boolean> {
+async function each(action: BulkAction, filters: BulkFilter[], dryRun: boolean): Promise<BulkReply> {
+  const sum = { matched: 0, changed: 0 };
+  for (const filter of filters) {
+    const { matched, changed } = await post<BulkReply>("/v1/bulk", { action, filter, dry_run: dryRun });
+    sum.matched += matched;
+    sum.changed += changed;
+  }
+  return sum;
+}
+
+/** Changes what matches one of the filters. Returns whether something was changed. */
+export async function bulk(action: BulkAction, filters: BulkFilter[], what: string): Promise<boolean> {
   try {
-    const { matched } = await post<BulkReply>("/v1/bulk", { action, filter, dry_run: true });
+    const { matched } = await each(action, filters, true);
     if (!matched) {
       say(`There is nothing to ${action}: ${what}`);
       return false;
@@ -28,7 +38,7 @@ export async function bulk(action: BulkAction, filter: BulkFilter, what: string)
       danger: action !== "retry",
     });
     if (!yes) return false;
-    const done = await post<BulkReply>("/v1/bulk", { action, filter });
+    const done = await each(action, filters, false);
     say(`${count(done.changed)} of ${count(done.matched)} ${DONE[action]}`);
     return done.changed > 0;
   } catch (error) {
