@@ -1,6 +1,7 @@
 """What the node itself answers: health, stats, metrics, the interface document, backup, drain."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -14,13 +15,17 @@ from taskqueuex.commands.call import Call, Stream
 from taskqueuex.commands.openapi import document
 from taskqueuex.errors import Conflict, Draining, Invalid, StorageUnavailable, TaskQueueError
 from taskqueuex.model.states import STATE_NAMES, STATES
+from taskqueuex.node.certificate import not_after
 from taskqueuex.node.credentials import Credentials
-from taskqueuex.node.exposition import families
+from taskqueuex.node.exposition import Marks, Reading, families, read
+from taskqueuex.node.guards import memory_limit_bytes
 from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError
 from taskqueuex.telemetry import Histogram, MetricsHistory, read_host, read_process, render
 
 __all__ = ["Service"]
+
+_log = logging.getLogger("taskqueuex.node")
 
 SAMPLE_SERIES_QUEUES = 200
 
@@ -39,6 +44,8 @@ class Service:
         self._request_stop = request_stop
         self._history = MetricsHistory()
         self._document: dict[str, Any] | None = None
+        self._marks = Marks(memory_limit_bytes(state.config.overload))
+        self._scrapes: list[Call] = []  # that wait for the metrics that are being read
         self._credentials = Credentials(state, spawn)
         self._answers: dict[str, Callable[[Call], Any]] = {
             "healthz": self._healthz,
@@ -120,6 +127,7 @@ class Service:
         except TaskQueueError as error:
             self._reply(call, error.status, error)
             return
+        self._marks.backup_at = self._state.clock.now_ms() / 1000
         took_ms = int((time.monotonic() - started) * 1000)
         self._reply(call, 200, admin.BackupReply(str(path), size, took_ms))
 
@@ -188,8 +196,9 @@ class Service:
         wait, run = Histogram(), Histogram()
         if node.writer is not None:
             for queue in node.writer.engine.core.queues.values():
-                wait.merge(queue.metrics.wait_us)
-                run.merge(queue.metrics.run_us)
+                if queue.metrics.leased:
+                    wait.merge(queue.metrics.wait_us)
+                    run.merge(queue.metrics.run_us)
         return {"wait": wait, "run": run, **found}
 
     def _stats(self, call: Call) -> admin.StatsReply:
@@ -224,8 +233,39 @@ class Service:
             host=_numbers(read_host(node.config.storage.data)),
         )
 
-    def _metrics(self, call: Call) -> bytes:
-        return render(families(self._state, self.totals(), self.histograms()))
+    # Metrics
+
+    def note_certificate(self) -> None:
+        """The certificate was read, anew perhaps: when it ends is a metric."""
+        file = self._state.config.network.tls_certificate
+        try:
+            self._marks.certificate_ends_at = None if file is None else not_after(file)
+        except (OSError, ValueError) as error:  # what TLS takes may be of a kind that we do not read
+            _log.warning("the end of the certificate is not known: %s", error)
+            self._marks.certificate_ends_at = None
+
+    async def read_metrics(self) -> Reading:
+        """All figures, for whoever describes them."""
+        return await read(self._state, self._marks)
+
+    def _metrics(self, call: Call) -> None:
+        self._scrapes.append(call)
+        if len(self._scrapes) == 1:  # the others get what it gets
+            self._spawn(self._expose())
+
+    async def _expose(self) -> None:
+        answer: bytes | TaskQueueError = Draining(retry_after_s=1)  # where this is cancelled
+        try:
+            reading = await self.read_metrics()
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(None, lambda: render(families(reading)))
+        except Exception:
+            _log.exception("the metrics could not be read")
+            answer = TaskQueueError("the metrics could not be read")
+        finally:
+            calls, self._scrapes = self._scrapes, []
+            for call in calls:
+                self._reply(call, answer.status if isinstance(answer, TaskQueueError) else 200, answer)
 
     def sample(self) -> None:
         """Once a second: puts finished points of the metrics history into the batch that grows, and what

@@ -22,6 +22,8 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 class ProcessReading(msgspec.Struct, frozen=True, gc=False):
     """This process at one moment."""
 
+    started_at_s: float
+    """Unix time of its start, to 10 ms; 0 when it cannot be told."""
     cpu_user_s: float
     """Seconds of CPU in user mode since the start, all threads."""
     cpu_system_s: float
@@ -78,6 +80,7 @@ def read_process() -> ProcessReading:
     peak_unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) differs in the unit of ru_maxrss
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return ProcessReading(
+        started_at_s=_started_at_s(),
         cpu_user_s=usage.ru_utime,
         cpu_system_s=usage.ru_stime,
         resident_bytes=_resident_bytes(),
@@ -140,6 +143,21 @@ def _read_pairs(path: str) -> dict[str, int]:
 def _resident_bytes() -> int:
     lines = _read_lines("/proc/self/statm")
     return int(lines[0].split()[1]) * _PAGE_BYTES if lines else 0
+
+
+def _started_at_s() -> float:
+    """The start of this process: after so many ticks since boot, says /proc/self/stat (see proc(5))."""
+    own, boot = _read_lines("/proc/self/stat"), _read_words("/proc/stat", "btime")
+    if not own or not boot:
+        return 0.0
+    # The program's name comes second, in parentheses, and may hold anything.
+    return int(boot[0]) + int(own[0].rpartition(")")[2].split()[19]) / _TICKS_PER_SECOND
+
+
+def _read_words(path: str, name: str) -> list[str]:
+    """What stands behind a name at the begin of a line."""
+    lines = (line.split() for line in _read_lines(path))
+    return next((words[1:] for words in lines if words and words[0] == name), [])
 
 
 def _count_open_files() -> int:
