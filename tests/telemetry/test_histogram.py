@@ -36,6 +36,12 @@ def test_a_percentile_is_within_three_percent_of_the_exact_one(values: list[int]
     assert filled(values).percentile(quantile) == pytest.approx(exact, rel=0.03)
 
 
+@given(st.lists(values_us), st.lists(st.floats(min_value=0, max_value=1), min_size=1, max_size=4))
+def test_several_percentiles_are_those_of_a_snapshot(values: list[int], quantiles: list[float]) -> None:
+    histogram = filled(values)
+    assert histogram.percentiles(*quantiles) == [histogram.snapshot().percentile(each) for each in quantiles]
+
+
 @given(st.lists(values_us), st.lists(values_us))
 def test_merging_equals_recording_everything_in_one(left: list[int], right: list[int]) -> None:
     merged = filled(left)

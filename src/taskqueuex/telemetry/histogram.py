@@ -13,6 +13,8 @@ own histograms, does not pay for hours that nobody waited.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from itertools import accumulate
 from operator import add
 
 import msgspec
@@ -126,7 +128,21 @@ class Histogram:
 
     def percentile(self, quantile: float) -> int:
         """Return the microseconds that a share ``quantile`` (0..1) of the values do not exceed."""
-        return self.snapshot().percentile(quantile)
+        return self.percentiles(quantile)[0]
+
+    def percentiles(self, *quantiles: float) -> list[int]:
+        """Return several at once, in one walk; see `HistogramSnapshot.percentile`."""
+        for quantile in quantiles:
+            if not 0.0 <= quantile <= 1.0:
+                raise ValueError(f"a quantile lies between 0 and 1, not {quantile}")
+        sums = list(accumulate(self._buckets))
+        if not sums[-1]:
+            return [0] * len(quantiles)
+        found = []
+        for quantile in quantiles:
+            low, high = bucket_range(bisect_left(sums, max(1, math.ceil(quantile * sums[-1]))))
+            found.append((low + high) // 2)
+        return found
 
     def snapshot(self) -> HistogramSnapshot:
         """Return an immutable copy of the content (about 5 us)."""
