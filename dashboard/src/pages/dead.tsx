@@ -1,7 +1,7 @@
 // Dead letters, by queue, name and error: one thing to mend is one row.
 
 import { useState } from "preact/hooks";
-import { count, plural } from "../format";
+import { count, line, plural } from "../format";
 import { bulk } from "../parts/bulk";
 import { usePoll } from "../parts/poll";
 import { Act, Ago, Empty, Grid, Loaded, QueueLink, Tag } from "../parts/show";
@@ -93,7 +93,6 @@ function Groups({ groups, complete, onDone }: { groups: DeadGroup[]; complete: b
             <th class="n">count</th>
             <th class="n">oldest</th>
             <th class="n">latest</th>
-            <th>look</th>
             {mayAny("operate") && <th>change</th>}
           </>
         }
@@ -116,7 +115,11 @@ function Groups({ groups, complete, onDone }: { groups: DeadGroup[]; complete: b
             </td>
             <td>{group.name || <i>–</i>}</td>
             <td>{group.error ? <Tag tone="bad">{group.error}</Tag> : <i>–</i>}</td>
-            <td class="text">{group.message}</td>
+            <td class="text">
+              <a href={to("tasks", group.example)} title={group.message}>
+                {line(group.message) || "Open the latest"}
+              </a>
+            </td>
             <td class="n">
               <a href={toTasks(searchOf(group))}>{count(group.count)}</a>
             </td>
@@ -125,9 +128,6 @@ function Groups({ groups, complete, onDone }: { groups: DeadGroup[]; complete: b
             </td>
             <td class="n">
               <Ago at={group.latest_at} />
-            </td>
-            <td>
-              <a href={to("tasks", group.example)}>Open the latest</a>
             </td>
             {mayAny("operate") && (
               <td>
