@@ -23,6 +23,7 @@ from measure import (
 )
 from results import Bar, Result, Scale
 from sdk import SDK_SCENARIOS
+from seeing import SEEING_SCENARIOS
 from servers import Bench, NotInstalled, Server, answers_http
 
 FULL = Scale(seconds=3.0, rounds=3, backlog=2_000_000)
@@ -249,6 +250,7 @@ SCENARIOS: dict[str, Callable[[Bench, Scale], Result]] = {
     "mixed": mixed,
     "connections": connections,
     **EDGE_SCENARIOS,
+    **SEEING_SCENARIOS,
     **SDK_SCENARIOS,
 }
 
