@@ -1,13 +1,15 @@
 """Periodic tasks, declared beside their functions. The server holds and fires them."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from taskqueuex.app.task import Task
 
 __all__ = ["Overlap", "Schedule"]
 
 Overlap = Literal["skip", "queue"]
+
+_TRACE: Final = frozenset({"traceparent", "tracestate", "baggage"})
 
 
 class Schedule(NamedTuple):
@@ -25,9 +27,12 @@ class Schedule(NamedTuple):
 
     def definition(self) -> dict[str, Any]:
         """The arguments of the client's `put_schedule`. Raises ArgumentError."""
+        task = self.task.fields(self.args, self.kwargs)
+        if "meta" in task:  # those to come belong to no trace of today's
+            task["meta"] = {name: value for name, value in task["meta"].items() if name not in _TRACE}
         definition: dict[str, Any] = {
             "queue": self.task.queue,
-            "task": self.task.fields(self.args, self.kwargs),
+            "task": task,
             "overlap": self.overlap,
             "catch_up": self.catch_up,
         }
