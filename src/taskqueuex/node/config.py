@@ -14,9 +14,11 @@ import ipaddress
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from taskqueuex.access.overload import OverloadConfig
 from taskqueuex.commands.limits import BODY_BYTES_MAX
@@ -32,6 +34,7 @@ __all__ = [
     "NodeConfig",
     "OverloadConfig",
     "StorageConfig",
+    "TelemetryConfig",
     "WriterConfig",
     "load",
 ]
@@ -92,6 +95,14 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetryConfig:
+    """Where the metrics are sent, beside being there for Prometheus."""
+
+    otlp_endpoint: str | None = None  # of a collector, http:// or https://; /v1/metrics is put behind it
+    otlp_interval_s: float = 15.0  # between two exports
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """All sections."""
 
@@ -102,6 +113,7 @@ class NodeConfig:
     auth: AuthConfig = field(default_factory=AuthConfig)
     overload: OverloadConfig = field(default_factory=OverloadConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
 
 
 _SECTIONS: Mapping[str, type] = MappingProxyType(
@@ -113,6 +125,7 @@ _SECTIONS: Mapping[str, type] = MappingProxyType(
         "auth": AuthConfig,
         "overload": OverloadConfig,
         "log": LogConfig,
+        "telemetry": TelemetryConfig,
     }
 )
 
@@ -160,6 +173,7 @@ _RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "overload.memory_max_mb": (64, 1 << 24),
         "overload.memory_shed_percent": (1, 100),
         "overload.memory_stop_percent": (1, 100),
+        "telemetry.otlp_interval_s": (1, 3_600),
     }
 )
 
@@ -332,10 +346,24 @@ def _check(name: str, value: Any) -> None:
     if name == "network.proxy_from":
         for network in value:
             ipaddress.ip_network(network)
+    if name == "telemetry.otlp_endpoint":
+        address = urlsplit(value)
+        if address.scheme not in ("http", "https") or not address.hostname or address.query:
+            raise ValueError(f"must be http://HOST:PORT or https://HOST:PORT, not {value!r}")
+        if not _can_export():
+            raise ValueError("needs what exports to it: pip install 'taskqueuex[otlp]'")
     if name in _RANGES:
         low, high = _RANGES[name]
         if not low <= value <= high:
             raise ValueError(f"must be from {low} to {high}, not {value}")
+
+
+def _can_export() -> bool:
+    """Whether the extra that sends metrics is installed."""
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http.metric_exporter") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def defaults() -> dict[str, Any]:

@@ -100,7 +100,25 @@ class Node:
             raise
         self._lag = LoopLag(asyncio.get_running_loop(), 0.1, self.state.lag_us)
         self._lag.start()
+        self._exporter = self._start_exporter()
         self._spawn(self._every_second())
+
+    def _start_exporter(self) -> Any:
+        """What sends the metrics to a collector, where that is asked for; the extra is imported then only."""
+        telemetry = self.state.config.telemetry
+        if telemetry.otlp_endpoint is None:
+            return None
+        from taskqueuex.node.otlp import MetricsExporter, Source
+
+        source = Source(
+            self.server.urls[0],
+            self.state.started_at,
+            self.service.read_metrics,
+            asyncio.get_running_loop(),
+        )
+        exporter = MetricsExporter(telemetry.otlp_endpoint, telemetry.otlp_interval_s, source)
+        exporter.start()
+        return exporter
 
     def _open(self, notice: int = SERVER_STARTED) -> None:
         assert self.directory is not None
@@ -146,6 +164,8 @@ class Node:
         complete = await self.server.drained(DRAIN_TIMEOUT_S)
         if not complete:
             _log.warning("some requests were cut off")
+        if self._exporter is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._exporter.stop)
         for task in self._tasks:
             task.cancel()
         self._lag.stop()
