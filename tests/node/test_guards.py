@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from taskqueuex.access.overload import Overload, OverloadConfig
+from taskqueuex.model.events import SERVER_DISK_FULL, SERVER_DISK_OK
 from taskqueuex.network.config import parse_listener
 from taskqueuex.node import guards
 from taskqueuex.node.config import StorageConfig
@@ -21,6 +22,10 @@ class WriterThatNotes:
     def __init__(self) -> None:
         self.refuse_enqueues = False
         self.polls_shed = 0
+        self.notices: list[int] = []
+
+    def notice(self, what: int, detail: str) -> None:
+        self.notices.append(what)
 
     def shed_polls(self) -> None:
         self.polls_shed += 1
@@ -132,6 +137,7 @@ def test_the_disk_is_full_below_its_reserve_and_has_room_a_tenth_above(state, ca
         guard.tick(free_mb * MB)
         told.append(state.writer.refuse_enqueues)
     assert told == [False, False, True, True, True, False, False]
+    assert state.writer.notices == [SERVER_DISK_FULL, SERVER_DISK_OK]
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
 
 
