@@ -91,7 +91,11 @@ BODIES = {
     "backup": {"path": "relative"},
     "create_token": {"name": "another", "scopes": ["read"]},
 }
-QUERIES = {"list_tasks": f"?queue={QUEUE}", "dead_groups": f"?queue={QUEUE}", "events": f"?queue={QUEUE}&follow=false"}
+QUERIES = {
+    "list_tasks": f"?queue={QUEUE}",
+    "dead_groups": f"?queue={QUEUE}",
+    "events": f"?queue={QUEUE}&follow=false",
+}
 CALLERS = [
     (scope, flavour, scope + suffix)
     for scope in SCOPES
