@@ -17,7 +17,8 @@ from taskqueuex.commands import COMMANDS
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
 # One ends the server, one writes where it is told to, and with a token the server would ask for it.
 LEFT_OUT = {"drain", "backup", "create_token"}
-TRIED = [row for row in COMMANDS.values() if row.name not in LEFT_OUT]
+# What goes on has a test of its own, which knows where one answer of it ends (tests/node/test_events.py).
+TRIED = [row for row in COMMANDS.values() if row.name not in LEFT_OUT and not row.streams]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def test_the_files_are_what_the_script_writes_now():
         assert path.read_text() == text, f"run: python scripts/generate_client.py ({path.name})"
 
 
-@pytest.mark.parametrize("name", list(COMMANDS))
+@pytest.mark.parametrize("name", [name for name, row in COMMANDS.items() if not row.streams])
 def test_each_row_is_a_method_of_both_clients_with_the_same_arguments(name):
     method, twin = getattr(Client, name), getattr(AsyncClient, name)
     assert list(inspect.signature(method).parameters)[1:] == list(
