@@ -263,7 +263,9 @@ def queue(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def now_ms() -> Any:
-    return lambda: time.time_ns() // 1_000_000
+    """The time. `slack_ms` is added where it bounds what the server says: the machine's clock may be set back
+    by some milliseconds while a test runs, and the server's time does not go back."""
+    return lambda slack_ms=0: time.time_ns() // 1_000_000 + slack_ms
 
 
 class Check:
