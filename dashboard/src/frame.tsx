@@ -122,7 +122,7 @@ function Inside() {
         {!mayAny("read") ? (
           <Empty>This token may not look at anything: it has no scope "read".</Empty>
         ) : !page || (name && !page.One) ? (
-          <Empty>There is no such page, or it is not for this token.</Empty>
+          <Nowhere />
         ) : name && page.One ? (
           <page.One key={name} name={name} />
         ) : (
@@ -133,6 +133,13 @@ function Inside() {
     </div>
   );
 }
+
+const Nowhere = () => (
+  <>
+    <h1>Not here</h1>
+    <Empty>There is no such page, or it is not for this token.</Empty>
+  </>
+);
 
 function Head() {
   const who = session.value!.principal;

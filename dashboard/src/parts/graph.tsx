@@ -54,9 +54,8 @@ export function Graph({ nodes, current, label }: { nodes: Node[]; current?: stri
         {nodes.map((node) => {
           const { x, y } = places.get(node.id)!;
           return (
-            <a key={node.id} href={to("tasks", node.id)} aria-label={`${node.name || node.id}: ${node.state}`}>
+            <a key={node.id} href={to("tasks", node.id)}>
               <g class={`node state ${node.state} ${node.id === current ? "current" : ""}`}>
-                <title>{`${node.name} ${node.id}`}</title>
                 <rect x={x} y={y} width={WIDTH} height={HEIGHT} rx={5} />
                 <text class="name" x={x + 10} y={y + 16}>
                   {line(node.name || node.id.slice(-12), 22)}

@@ -75,7 +75,7 @@ export const Code = ({ text, label }: { text: string; label: string }) => (
 );
 
 export const JsonBlock = ({ value, label }: { value: unknown; label: string }) => (
-  <Code text={pretty(value)} label={label} />
+  <Code text={pretty(value)} label={`${label} as JSON`} />
 );
 
 /** A table that scrolls sideways by itself where it is wider than the screen. */
