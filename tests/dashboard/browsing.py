@@ -1,4 +1,4 @@
-"""A server and workers that run, a caller of the server, and a browser's page that notes what goes wrong in it."""
+"""A server and workers that run, calls to it, and a page of a browser that notes what goes wrong in it."""
 
 import http.client
 import json

@@ -45,10 +45,8 @@ def test_the_pattern_finds_the_buttons_of_an_operator(shop: Shop, visit: Callabl
     for path in PATHS.values():
         seen.open(path.format(shop=shop))
         found |= {each.split()[0].rstrip("…") for each in seen.names() if CHANGES.search(each)}
-    expected = (
-        "Pause Resume Purge Replay Retry Cancel Kill Delete Unblock Edit Trigger Stop Revoke New".split()
-    )
-    assert found >= set(expected)
+    assert found >= {"Pause", "Resume", "Purge", "Replay", "Retry", "Cancel", "Kill", "Delete"}
+    assert found >= {"Unblock", "Edit", "Trigger", "Stop", "Revoke", "New"}
 
 
 def test_every_change_a_viewer_tries_is_refused(shop: Shop, visit: Callable[..., Visit]) -> None:
