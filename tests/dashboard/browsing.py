@@ -18,6 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 TIMEOUT_S = 60
 TIMEOUT_MS = TIMEOUT_S * 1_000.0
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 SERIOUS = ("serious", "critical")
 
 RUN_AXE = """async () => {

@@ -13,16 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 sys.path.append(str(Path(__file__).resolve().parent))
 
-from browsing import ROOT, Program, Server, Visit
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+from browsing import FLAGS, ROOT, Program, Server, Visit
 
 
 @pytest.fixture(scope="session")

@@ -347,7 +347,9 @@ def _begin_attempt(
     core.events[place.tier].append((RUNNING, task.id, queue.name, lease.attempt, record.name, taking.worker))
     metrics = queue.metrics
     metrics.leased += 1
-    metrics.wait_us.record((now - available_at) * 1000 if now > available_at else 0)
+    waited_us = (now - available_at) * 1000 if now > available_at else 0
+    metrics.wait_us.record(waited_us)
+    core.metrics.wait_us.record(waited_us)
     return LeasedTask(
         format_id(task.id),
         queue.name,
@@ -431,7 +433,9 @@ def ack(core: Core, task_id: bytes, body: AckTask) -> SettledReply:
         status.result = bytes(body.result)
     metrics = task.partition.queue.metrics
     metrics.completed += 1
-    metrics.run_us.record(max(0, now - lease.leased_at) * 1000)
+    ran_us = max(0, now - lease.leased_at) * 1000
+    metrics.run_us.record(ran_us)
+    core.metrics.run_us.record(ran_us)
     core.log_event(task, "completed", lease.worker, "", lease)
     core.complete(task)
     return _SETTLED[COMPLETED]

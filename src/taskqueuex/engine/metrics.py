@@ -1,15 +1,22 @@
 """What the engine counts. Plain integers with one writer."""
 
-from taskqueuex.telemetry import Histogram, RateMeter
+from itertools import count
+
+from taskqueuex.telemetry import Histogram, HistogramSnapshot, RateMeter, Recent
 
 __all__ = ["EngineMetrics", "QueueMetrics"]
+
+_SPAN_MS = 60_000  # of the windows over waits and runs: what is shown is of the last one to two minutes
+_QUANTILES = (0.5, 0.9, 0.99)
+_spread = count()
 
 
 class QueueMetrics:
     """Of one queue, since the server started."""
 
-    __slots__ = ("completed", "dead", "dropped", "enqueued", "failed", "leased", "rate_failed", "rate_in",
-                 "rate_out", "run_us", "wait_us")  # fmt: skip
+    __slots__ = ("_cached", "_recent_run", "_recent_wait", "_roll_at", "completed", "dead", "dropped",
+                 "enqueued", "failed", "leased", "rate_failed", "rate_in", "rate_out", "run_us",
+                 "wait_us")  # fmt: skip
 
     def __init__(self) -> None:
         self.enqueued = 0
@@ -23,20 +30,51 @@ class QueueMetrics:
         self.rate_in = RateMeter()
         self.rate_out = RateMeter()
         self.rate_failed = RateMeter()
+        self._recent_wait = Recent(self.wait_us.snapshot)
+        self._recent_run = Recent(self.run_us.snapshot)
+        self._roll_at = 0
+        self._cached: tuple[tuple[int, int], list[list[float]]] | None = None
 
     def sample(self, now_ms: int) -> None:
         """Brings the rates up to date with the counters; to be called once a second, and before a look."""
         self.rate_in.add(self.enqueued - self.rate_in.total, now_ms)
         self.rate_out.add(self.completed - self.rate_out.total, now_ms)
         self.rate_failed.add(self.failed - self.rate_failed.total, now_ms)
+        if now_ms >= self._roll_at:
+            self._roll(now_ms)
+
+    def _roll(self, now_ms: int) -> None:
+        # Not all queues in the same second: a thousand of them would be a pause.
+        offset_ms = 0 if self._roll_at else 1_000 * (next(_spread) % (_SPAN_MS // 1_000))
+        self._roll_at = now_ms + _SPAN_MS - offset_ms
+        self._recent_wait.roll()
+        self._recent_run.roll()
+        self._cached = None
+
+    def latencies(self) -> list[list[float]]:
+        """Of the last minute or two, milliseconds: p50, p90, p99 and count of the waits, and of the runs.
+
+        Where nothing was added since they were asked for last, which is true of most of many queues, it costs
+        nothing.
+        """
+        key = (self.leased, self.completed)
+        if self._cached is None or self._cached[0] != key:
+            self._cached = (key, [_figures(each.window()) for each in (self._recent_wait, self._recent_run)])
+        return self._cached[1]
+
+
+def _figures(window: HistogramSnapshot) -> list[float]:
+    return [*(value / 1000 for value in window.percentiles(*_QUANTILES)), window.count]
 
 
 class EngineMetrics:
     """Of the engine as a whole, since the server started."""
 
-    __slots__ = ("expired_leases", "forget_lag_ms", "forgotten", "promoted")
+    __slots__ = ("expired_leases", "forget_lag_ms", "forgotten", "promoted", "run_us", "wait_us")
 
     def __init__(self) -> None:
+        self.wait_us = Histogram()  # as those of the queues, over all of them
+        self.run_us = Histogram()
         self.expired_leases = 0
         self.forgotten = 0
         self.promoted = 0

@@ -19,7 +19,6 @@ from taskqueuex.model.ids import id_time_ms
 from taskqueuex.model.place import DURABLE
 from taskqueuex.model.queue import Backoff, QueueConfig, RateLimit, layout_of
 from taskqueuex.model.states import COMPLETED, READY, STATE_NAMES
-from taskqueuex.telemetry import Histogram
 
 __all__ = [
     "delete_queue",
@@ -155,6 +154,7 @@ def queue_view(core: Core, queue: Queue) -> QueueView:
     backoff, limit = config.backoff, config.rate_limit
     now = core.now_ms
     metrics.sample(now)
+    wait_ms, run_ms = (Percentiles(p50, p90, p99, int(count)) for p50, p90, p99, count in metrics.latencies())
     return QueueView(
         name=queue.name,
         discipline=config.discipline,
@@ -181,16 +181,10 @@ def queue_view(core: Core, queue: Queue) -> QueueView:
             metrics.rate_out.per_second(now),
             metrics.rate_failed.per_second(now),
         ),
-        wait_ms=percentiles(metrics.wait_us),
-        run_ms=percentiles(metrics.run_us),
+        wait_ms=wait_ms,
+        run_ms=run_ms,
         created_at=queue.created_at,
     )
-
-
-def percentiles(histogram: Histogram) -> Percentiles:
-    """Of a latency histogram, in milliseconds."""
-    p50, p90, p99 = histogram.percentiles(0.5, 0.9, 0.99)
-    return Percentiles(p50 / 1000, p90 / 1000, p99 / 1000, histogram.count)
 
 
 def oldest_ready_age_ms(queue: Queue, now_ms: int) -> int | None:

@@ -1,9 +1,14 @@
 """What the network counts: plain integers with one writer, the event loop."""
 
+from typing import Final
+
 from taskqueuex.commands import COMMANDS
 from taskqueuex.telemetry.histogram import Histogram
 
 __all__ = ["NetworkMetrics"]
+
+# Their time is what their client wanted it to be.
+_WAIT: Final = frozenset({"dequeue", "dequeue_queue", "settle", "get_task"})
 
 
 class NetworkMetrics:
@@ -44,8 +49,16 @@ class NetworkMetrics:
     @property
     def request_time(self) -> Histogram:
         """That of all commands together, as it is now."""
+        return self._merged(frozenset())
+
+    @property
+    def prompt_time(self) -> Histogram:
+        """The same without those that may wait for something to happen, as polls do."""
+        return self._merged(_WAIT)
+
+    def _merged(self, without: frozenset[str]) -> Histogram:
         merged = Histogram()
         for name, classes in self.requests.items():
-            if any(classes):
+            if any(classes) and name not in without:
                 merged.merge(self.times[name])
         return merged

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from taskqueuex import __version__
 from taskqueuex.access.overload import RANKS
+from taskqueuex.engine.metrics import EngineMetrics
 from taskqueuex.engine.queues import oldest_ready_age_ms
 from taskqueuex.engine.worker import Worker
 from taskqueuex.engine.workers import SEEN_MS
@@ -23,7 +24,6 @@ from taskqueuex.telemetry import (
     Counter,
     Family,
     Gauge,
-    Histogram,
     HistogramFamily,
     HistogramSample,
     HistogramSnapshot,
@@ -107,7 +107,6 @@ async def read(node: NodeState, marks: Marks) -> Reading:
     """Reads all of it on the event loop, a slice at a time."""
     writer = node.writer
     queues = list(writer.engine.core.queues.values()) if writer is not None else []
-    wait, run = Histogram(), Histogram()
     readings: list[QueueReading] = []
     until = time.monotonic() + _SLICE_S
     for queue in queues:
@@ -115,9 +114,6 @@ async def read(node: NodeState, marks: Marks) -> Reading:
             await asyncio.sleep(0)
             until = time.monotonic() + _SLICE_S
         metrics = queue.metrics
-        if metrics.leased:
-            wait.merge(metrics.wait_us)
-            run.merge(metrics.run_us)
         if len(readings) < QUEUES_MAX and not queue.deleted:
             readings.append(
                 QueueReading(
@@ -134,7 +130,7 @@ async def read(node: NodeState, marks: Marks) -> Reading:
             )
     whole = [
         *_server(node, marks, len(queues)),
-        *_writer(node, wait, run),
+        *_writer(node),
         *_network(node),
         *_access(node),
         *_overload(node, marks),
@@ -240,20 +236,20 @@ def _events(writer: Writer | None) -> list[Family]:
     ]
 
 
-def _writer(node: NodeState, wait: Histogram, run: Histogram) -> list[Family]:
+def _writer(node: NodeState) -> list[Family]:
     metrics = node.writer_metrics
-    engine = node.writer.engine.core.metrics if node.writer is not None else None
+    engine = node.writer.engine.core.metrics if node.writer is not None else EngineMetrics()
     found: list[Family] = [
         Counter(f"taskqueuex_{name}_total", text, [Sample(getattr(metrics, field))])
         for name, field, text in _WRITER_TOTALS
     ]
     found += [
-        Counter(f"taskqueuex_{name}_total", text, [Sample(getattr(engine, name, 0))])
+        Counter(f"taskqueuex_{name}_total", text, [Sample(getattr(engine, name))])
         for name, text in _ENGINE_TOTALS
     ]
     times = (
-        ("wait", _TIMES["wait"], wait),
-        ("run", _TIMES["run"], run),
+        ("wait", _TIMES["wait"], engine.wait_us),
+        ("run", _TIMES["run"], engine.run_us),
         ("turn", "Time of one turn: applying and writing, the sync excluded", metrics.turn_us),
         ("commit", "Time of writing a batch to the store, the sync excluded", metrics.commit_us),
         ("fsync", "Time of syncing the store's log; durable answers wait for it", metrics.fsync_us),

@@ -13,6 +13,7 @@ from taskqueuex import __version__
 from taskqueuex.commands import admin
 from taskqueuex.commands.call import Call, Stream
 from taskqueuex.commands.openapi import document
+from taskqueuex.engine.metrics import EngineMetrics
 from taskqueuex.errors import Conflict, Draining, Invalid, StorageUnavailable, TaskQueueError
 from taskqueuex.model.states import STATE_NAMES, STATES
 from taskqueuex.node.certificate import not_after
@@ -21,13 +22,16 @@ from taskqueuex.node.exposition import Marks, Reading, families, read
 from taskqueuex.node.guards import memory_limit_bytes
 from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError
-from taskqueuex.telemetry import Histogram, MetricsHistory, read_host, read_process, render
+from taskqueuex.telemetry import HistogramSnapshot, MetricsHistory, Recent, read_host, read_process, render
 
 __all__ = ["Service"]
 
 _log = logging.getLogger("taskqueuex.node")
 
 SAMPLE_SERIES_QUEUES = 200
+# Of the windows over latencies: what is shown is of the last one to two minutes, a sample of 5 to 10 s.
+_SHOWN_SPAN_S = 60
+_SAMPLED_SPAN_S = 5
 
 
 class Service:
@@ -47,6 +51,19 @@ class Service:
         self._marks = Marks(memory_limit_bytes(state.config.overload))
         self._scrapes: list[Call] = []  # that wait for the metrics that are being read
         self._credentials = Credentials(state, spawn)
+        sources: dict[str, Callable[[], HistogramSnapshot]] = {
+            "wait": lambda: self._engine_metrics().wait_us.snapshot(),
+            "run": lambda: self._engine_metrics().run_us.snapshot(),
+            "request": lambda: state.network_metrics.prompt_time.snapshot(),
+            "turn": lambda: state.writer_metrics.turn_us.snapshot(),
+            "commit": lambda: state.writer_metrics.commit_us.snapshot(),
+            "fsync": lambda: state.writer_metrics.fsync_us.snapshot(),
+            "loop_lag": lambda: state.lag_us.snapshot(),
+        }
+        # Latencies of the server as a whole: what is shown, and what the metrics history gets.
+        self._latencies = {name: Recent(source) for name, source in sources.items()}
+        self._sampled = {name: Recent(source) for name, source in sources.items()}
+        self._seconds = 0
         self._answers: dict[str, Callable[[Call], Any]] = {
             "healthz": self._healthz,
             "readyz": self._readyz,
@@ -183,23 +200,9 @@ class Service:
             "failed": sum(queue.metrics.rate_failed.per_second(now) for queue in queues),
         }
 
-    def histograms(self) -> dict[str, Histogram]:
-        """Latencies of the server as a whole."""
-        node = self._state
-        found = {
-            "request": node.network_metrics.request_time,
-            "turn": node.writer_metrics.turn_us,
-            "commit": node.writer_metrics.commit_us,
-            "fsync": node.writer_metrics.fsync_us,
-            "loop_lag": node.lag_us,
-        }
-        wait, run = Histogram(), Histogram()
-        if node.writer is not None:
-            for queue in node.writer.engine.core.queues.values():
-                if queue.metrics.leased:
-                    wait.merge(queue.metrics.wait_us)
-                    run.merge(queue.metrics.run_us)
-        return {"wait": wait, "run": run, **found}
+    def _engine_metrics(self) -> EngineMetrics:
+        writer = self._state.writer
+        return writer.engine.core.metrics if writer is not None else EngineMetrics()
 
     def _stats(self, call: Call) -> admin.StatsReply:
         return self.stats()
@@ -209,6 +212,7 @@ class Service:
         node = self._state
         now = node.clock.now_ms()
         writer = node.writer
+        windows = {name: recent.window() for name, recent in self._latencies.items()}
         return admin.StatsReply(
             version=__version__,
             started_at=node.started_at,
@@ -217,15 +221,7 @@ class Service:
             counts=self.counts(),
             totals=self.totals(),
             rates=self.rates(),
-            latency_ms={
-                name: {
-                    "p50": histogram.percentile(0.5) / 1000,
-                    "p90": histogram.percentile(0.9) / 1000,
-                    "p99": histogram.percentile(0.99) / 1000,
-                    "count": histogram.count,
-                }
-                for name, histogram in self.histograms().items()
-            },
+            latency_ms={name: _latency(window) for name, window in windows.items()},
             connections=node.network_metrics.connections,
             waiters=writer.engine.waiters.count if writer is not None else 0,
             storage=node.tiers.durable.health() if node.tiers is not None else {},
@@ -267,6 +263,13 @@ class Service:
             for call in calls:
                 self._reply(call, answer.status if isinstance(answer, TaskQueueError) else 200, answer)
 
+    def _roll(self) -> None:
+        self._seconds += 1
+        for windows, span_s in ((self._sampled, _SAMPLED_SPAN_S), (self._latencies, _SHOWN_SPAN_S)):
+            if self._seconds % span_s == 0:
+                for recent in windows.values():
+                    recent.roll()
+
     def sample(self) -> None:
         """Once a second: puts finished points of the metrics history into the batch that grows, and what
         is new of tokens."""
@@ -274,6 +277,7 @@ class Service:
         self._credentials.tick()
         if node.writer is None:
             return
+        self._roll()
         node.writer.cut_events()
         node.writer.events.tick()
         node.writer.events.tell_stats(lambda: msgspec.json.encode(self.stats()))
@@ -284,13 +288,10 @@ class Service:
         values["process.resident_bytes"] = float(process.resident_bytes)
         values["process.cpu_total"] = process.cpu_user_s + process.cpu_system_s
         values["connections"] = float(node.network_metrics.connections)
-        latencies = {
-            "request": node.network_metrics.request_time,
-            "fsync": node.writer_metrics.fsync_us,
-            "loop_lag": node.lag_us,
-        }
-        for name, histogram in latencies.items():
-            values[f"latency.{name}.p99_ms"] = histogram.percentile(0.99) / 1000
+        for name, recent in self._sampled.items():
+            p50, p99 = recent.window().percentiles(0.5, 0.99)
+            values[f"latency.{name}.p50_ms"] = p50 / 1000
+            values[f"latency.{name}.p99_ms"] = p99 / 1000
         for queue in list(node.writer.engine.core.queues.values())[:SAMPLE_SERIES_QUEUES]:
             values[f"queue.{queue.name}.ready"] = float(queue.counts()[2])
             values[f"queue.{queue.name}.in"] = queue.metrics.rate_in.per_second(node.clock.now_ms())
@@ -301,6 +302,11 @@ class Service:
             node.writer.put_points(
                 points, {p.tier: self._history.expired_before(p.tier, now) for p in points}
             )
+
+
+def _latency(window: HistogramSnapshot) -> dict[str, float]:
+    p50, p90, p99 = window.percentiles(0.5, 0.9, 0.99)
+    return {"p50": p50 / 1000, "p90": p90 / 1000, "p99": p99 / 1000, "count": window.count}
 
 
 def _numbers(reading: Any) -> dict[str, float | int]:

@@ -24,6 +24,7 @@ from taskqueuex.telemetry.prometheus import (
     render,
 )
 from taskqueuex.telemetry.rates import RateMeter
+from taskqueuex.telemetry.recent import Recent
 
 __all__ = [
     "BOUNDS_S",
@@ -43,6 +44,7 @@ __all__ = [
     "Point",
     "ProcessReading",
     "RateMeter",
+    "Recent",
     "Sample",
     "TextFormatter",
     "Tier",

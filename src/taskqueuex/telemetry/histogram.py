@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import accumulate
-from operator import add
+from operator import add, sub
 
 import msgspec
 
@@ -46,6 +47,20 @@ def bucket_range(index: int) -> tuple[int, int]:
     return low, low + (1 << shift) - 1
 
 
+def _percentiles(buckets: Sequence[int], quantiles: Sequence[float]) -> list[int]:
+    for quantile in quantiles:
+        if not 0.0 <= quantile <= 1.0:
+            raise ValueError(f"a quantile lies between 0 and 1, not {quantile}")
+    sums = list(accumulate(buckets))
+    if not sums or not sums[-1]:
+        return [0] * len(quantiles)
+    found = []
+    for quantile in quantiles:
+        low, high = bucket_range(bisect_left(sums, max(1, math.ceil(quantile * sums[-1]))))
+        found.append((low + high) // 2)
+    return found
+
+
 class HistogramSnapshot(msgspec.Struct, frozen=True):
     """The content of a histogram at one moment; the difference of two is a window of time."""
 
@@ -63,7 +78,7 @@ class HistogramSnapshot(msgspec.Struct, frozen=True):
         """Return what was recorded after ``earlier``, an older snapshot of the same histogram."""
         older = earlier.buckets + (0,) * (len(self.buckets) - len(earlier.buckets))
         return HistogramSnapshot(
-            tuple(now - then for now, then in zip(self.buckets, older, strict=True)),
+            tuple(map(sub, self.buckets, older)),
             self.sum_us - earlier.sum_us,
         )
 
@@ -75,15 +90,11 @@ class HistogramSnapshot(msgspec.Struct, frozen=True):
         Raises:
             ValueError: ``quantile`` is outside 0..1.
         """
-        if not 0.0 <= quantile <= 1.0:
-            raise ValueError(f"a quantile lies between 0 and 1, not {quantile}")
-        remaining = max(1, math.ceil(quantile * self.count))
-        for index, count in enumerate(self.buckets):
-            remaining -= count
-            if count and remaining <= 0:
-                low, high = bucket_range(index)
-                return (low + high) // 2
-        return 0
+        return self.percentiles(quantile)[0]
+
+    def percentiles(self, *quantiles: float) -> list[int]:
+        """Return several at once, in one walk."""
+        return _percentiles(self.buckets, quantiles)
 
 
 class Histogram:
@@ -132,17 +143,7 @@ class Histogram:
 
     def percentiles(self, *quantiles: float) -> list[int]:
         """Return several at once, in one walk; see `HistogramSnapshot.percentile`."""
-        for quantile in quantiles:
-            if not 0.0 <= quantile <= 1.0:
-                raise ValueError(f"a quantile lies between 0 and 1, not {quantile}")
-        sums = list(accumulate(self._buckets))
-        if not sums[-1]:
-            return [0] * len(quantiles)
-        found = []
-        for quantile in quantiles:
-            low, high = bucket_range(bisect_left(sums, max(1, math.ceil(quantile * sums[-1]))))
-            found.append((low + high) // 2)
-        return found
+        return _percentiles(self._buckets, quantiles)
 
     def snapshot(self) -> HistogramSnapshot:
         """Return an immutable copy of the content (about 5 us)."""
