@@ -18,6 +18,7 @@ export const rate = (value: number): string =>
 /** A latency that was measured, in milliseconds. */
 export function latency(ms: number): string {
   if (ms >= 1_000) return duration(ms);
+  if (ms === 0) return "0 ms";
   return `${ms < 10 ? ms.toFixed(2) : ms < 100 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
 }
 

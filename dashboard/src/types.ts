@@ -111,7 +111,8 @@ export interface Task {
   lease_expires_at: number | null;
   worker: string | null;
   progress: Json;
-  result: Json;
+  /** Absent where the token has not the scope `payload`. */
+  result?: Json;
   errors: TaskError[];
   reason: string | null;
   cancel_requested: boolean;
@@ -122,7 +123,8 @@ export interface Task {
   workflow: string | null;
   unique_key: string | null;
   timeout_ms: number | null;
-  payload: Json;
+  /** As result. */
+  payload?: Json;
 }
 
 export interface TaskPage {
@@ -141,7 +143,27 @@ export interface HistoryEvent {
 
 export interface Why {
   state: StateName;
-  reasons: { code: string; detail: string; until?: number; ids?: string[] }[];
+  reasons: { code: string; detail: string; until?: number | null; ids?: string[] }[];
+}
+
+export interface QueueWhy {
+  reasons: Why["reasons"];
+}
+
+export interface QueueGroups {
+  groups: {
+    group: string | null;
+    weight: number;
+    ready: number;
+    running: number;
+    retrying: number;
+    /** It has ready tasks, and a limit keeps all of them. */
+    held_up: boolean;
+    share: number | null;
+  }[];
+  kept: boolean;
+  scanned: number;
+  complete: boolean;
 }
 
 export interface DeadGroup {

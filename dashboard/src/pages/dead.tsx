@@ -22,7 +22,7 @@ const wordsOf = (group: DeadGroup): string => `${group.queue}, ${group.name || "
 const searchOf = ({ queue, name, error }: DeadGroup): string => writeSearch({ state: "dead", queue, name, error });
 
 export function Dead() {
-  const groups = usePoll<{ groups: DeadGroup[]; scanned: number; complete: boolean }>("/v1/dead/groups?limit=200", 4_000);
+  const groups = usePoll<{ groups: DeadGroup[]; scanned: number; complete: boolean }>("/v1/dead/groups?limit=200", 4_000, false, true);
   return (
     <>
       <h1>Dead letters</h1>

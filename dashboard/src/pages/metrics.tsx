@@ -15,6 +15,7 @@ const REFRESH_MS: Record<Range, number> = { "1h": 10_000, "24h": 60_000, "30d": 
 interface Drawn {
   title: string;
   format: (value: number) => string;
+  binary?: boolean;
   /** What is shown of a series: its name, its colour. */
   lines: Record<string, [string, string]>;
 }
@@ -41,19 +42,30 @@ const CHARTS: Drawn[] = [
   },
   { title: "Dead letters", format: short, lines: { "tasks.dead": ["dead", "--bad"] } },
   {
-    title: "Latencies, p99",
+    title: "Wait for a worker",
+    format: latency,
+    lines: { "latency.wait.p50_ms": ["p50", "--in"], "latency.wait.p99_ms": ["p99", "--warn"] },
+  },
+  {
+    title: "Run",
+    format: latency,
+    lines: { "latency.run.p50_ms": ["p50", "--in"], "latency.run.p99_ms": ["p99", "--warn"] },
+  },
+  {
+    title: "Server, p99",
     format: latency,
     lines: {
       "latency.request.p99_ms": ["request", "--in"],
+      "latency.commit.p99_ms": ["commit", "--out"],
       "latency.fsync.p99_ms": ["flush", "--violet"],
       "latency.loop_lag.p99_ms": ["loop lag", "--warn"],
     },
   },
-  { title: "Memory of the server", format: bytes, lines: { "process.resident_bytes": ["resident", "--in"] } },
+  { title: "Memory of the server", format: bytes, binary: true, lines: { "process.resident_bytes": ["resident", "--in"] } },
   { title: "Connections", format: short, lines: { connections: ["connections", "--in"] } },
 ];
 
-const ofQueue = (name: string): Drawn[] => [
+export const ofQueue = (name: string): Drawn[] => [
   {
     title: `${name}: tasks a second`,
     format: rate,
@@ -109,7 +121,7 @@ export function Metrics() {
   );
 }
 
-function Drawing({ chart, data }: { chart: Drawn; data: MetricsHistory }) {
+export function Drawing({ chart, data, height = 160 }: { chart: Drawn; data: MetricsHistory; height?: number }) {
   const [times, lines] = useMemo(() => {
     const points = withGaps(data);
     const lines = Object.entries(chart.lines).map(([series, [name, colour]]) => ({
@@ -119,7 +131,7 @@ function Drawing({ chart, data }: { chart: Drawn; data: MetricsHistory }) {
     }));
     return [points.map((point) => point.at), lines] as const;
   }, [data, chart.title]);
-  return <Chart label={chart.title} times={times} lines={lines} format={chart.format} />;
+  return <Chart label={chart.title} times={times} lines={lines} format={chart.format} binary={chart.binary ?? false} height={height} />;
 }
 
 /** The points, and one without values wherever the server did not run: no line is drawn over that. */

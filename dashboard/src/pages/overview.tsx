@@ -13,9 +13,10 @@ import { may, mayAll } from "../session";
 import { STATES, type Counts, type DeadGroup, type Queue, type Stats, type Worker } from "../types";
 
 export function Overview() {
-  const queues = usePoll<{ queues: Queue[] }>("/v1/queues", 2_000, true);
+  const queues = usePoll<{ queues: Queue[] }>("/v1/queues", 2_000, true, true);
   const workers = usePoll<{ workers: Worker[] }>(mayAll("read") ? "/v1/workers" : null, 3_000, true);
-  const dead = usePoll<{ groups: DeadGroup[] }>("/v1/dead/groups?limit=20", 5_000);
+  const anyDead = queues.data?.queues.some((queue) => queue.counts.dead > 0) ?? false;
+  const dead = usePoll<{ groups: DeadGroup[] }>(anyDead ? "/v1/dead/groups?limit=20" : null, 5_000, false, true);
   const found = findings({
     now: now.value,
     stats: stats.value,
@@ -43,7 +44,7 @@ export function Overview() {
         ))}
       </ul>
       {stats.value && <Throughput />}
-      <div class="columns">
+      <div class="masonry">
         {stats.value && <Latencies stats={stats.value} />}
         <Waiting queues={queues.data?.queues ?? []} />
         {workers.data && <Working workers={workers.data.workers} />}
@@ -137,7 +138,7 @@ const LATENCIES = [
 ] as const;
 
 const Latencies = ({ stats: { latency_ms, totals } }: { stats: Stats }) => (
-  <Panel title="Latencies since the start">
+  <Panel title="Latencies, last minutes">
     <table>
       <thead>
         <tr>
@@ -159,7 +160,8 @@ const Latencies = ({ stats: { latency_ms, totals } }: { stats: Stats }) => (
       </tbody>
     </table>
     <p class="foot">
-      {plural(totals.failed_attempts ?? 0, "failed attempt")}, {plural(totals.expired_leases ?? 0, "lease")} run out
+      Since the start: {plural(totals.failed_attempts ?? 0, "failed attempt")},{" "}
+      {plural(totals.expired_leases ?? 0, "lease")} run out
     </p>
   </Panel>
 );

@@ -6,12 +6,23 @@ import { duration, latency, rate, short } from "../format";
 import { bulk } from "../parts/bulk";
 import { usePoll } from "../parts/poll";
 import { QueueActs } from "../parts/queueacts";
-import { Act, At, Empty, Fact, Loaded, Panel, State, Tag } from "../parts/show";
+import { Act, At, Empty, Fact, Grid, Loaded, Panel, Reasons, State, Tag } from "../parts/show";
 import { act, ask, say } from "../parts/talk";
 import { TaskTable } from "../parts/tasktable";
 import { go, to, toTasks } from "../router";
-import { may } from "../session";
-import { STATES, type Queue, type QueueSettings, type StateName, type TaskPage } from "../types";
+import { quoted } from "../search";
+import { may, mayAll } from "../session";
+import {
+  STATES,
+  type MetricsHistory,
+  type Queue,
+  type QueueGroups,
+  type QueueSettings,
+  type QueueWhy,
+  type StateName,
+  type TaskPage,
+} from "../types";
+import { Drawing, ofQueue } from "./metrics";
 
 const SHOWN = 50;
 
@@ -30,7 +41,10 @@ export function QueuePage({ name }: { name: string }) {
             <QueueActs queue={data} onDone={queue.reload} />
           </div>
           <Figures queue={data} />
+          <WhySlow name={name} />
+          {mayAll("read") && <Past name={name} />}
           <Held queue={data} onDone={queue.reload} />
+          {keepsGroups(data) && <Groups name={name} />}
           <Settings queue={data} onDone={queue.reload} />
         </>
       )}
@@ -62,6 +76,93 @@ const percentiles = ({ p50, p99, count }: Queue["wait_ms"]): string =>
   count ? `${latency(p50)}, ${latency(p99)}` : "none yet";
 
 const limit = (value: number, most: number | null): string => (most === null ? short(value) : `${short(value)} of ${short(most)}`);
+
+/** What keeps it from being faster, worst first, as the server sees it. */
+function WhySlow({ name }: { name: string }) {
+  const why = usePoll<QueueWhy>(v1("queues", name, "why"), 2_000, true);
+  return (
+    <Panel title="Why it is not faster">
+      <Loaded of={why}>
+        {({ reasons }) => <Reasons reasons={reasons} none="Nothing holds it up." />}
+      </Loaded>
+    </Panel>
+  );
+}
+
+function Past({ name }: { name: string }) {
+  const charts = ofQueue(name);
+  const series = charts.flatMap((chart) => Object.keys(chart.lines)).join();
+  const { data } = usePoll<MetricsHistory>(withQuery("/v1/metrics/history", { range: "1h", series }), 10_000);
+  if (!data || data.points.length < 2) return null;
+  return (
+    <div class="charts">
+      {charts.map((chart) => (
+        <Panel key={chart.title} title={chart.title}>
+          <Drawing chart={chart} data={data} height={110} />
+        </Panel>
+      ))}
+    </div>
+  );
+}
+
+const keepsGroups = (queue: Queue): boolean =>
+  queue.discipline === "round_robin" || queue.ordered_groups || queue.max_running_per_group !== null;
+
+function Groups({ name }: { name: string }) {
+  const groups = usePoll<QueueGroups>(withQuery(v1("queues", name, "groups"), { limit: SHOWN }), 3_000);
+  return (
+    <Panel title="Groups">
+      <Loaded of={groups}>
+        {({ groups: all, complete }) => (
+          <>
+            {all.length ? (
+              <Grid
+                label="Groups, the most ready first"
+                head={
+                  <>
+                    <th>group</th>
+                    <th class="n">weight</th>
+                    <th class="n">ready</th>
+                    <th class="n">running</th>
+                    <th class="n">retrying</th>
+                    <th>share of what is handed out</th>
+                  </>
+                }
+              >
+                {all.map((each) => (
+                  <tr key={each.group ?? ""}>
+                    <td>
+                      {each.group ? (
+                        <a href={toTasks(`queue:${name} group:${quoted(each.group)}`)}>{each.group}</a>
+                      ) : (
+                        <i>no group</i>
+                      )}{" "}
+                      {each.held_up && <Tag tone="warn">at its limit</Tag>}
+                    </td>
+                    <td class="n">{each.weight}</td>
+                    <td class="n">{short(each.ready)}</td>
+                    <td class="n">{short(each.running)}</td>
+                    <td class="n">{short(each.retrying)}</td>
+                    <td>{each.share === null ? <i>–</i> : <Share of={each.share} />}</td>
+                  </tr>
+                ))}
+              </Grid>
+            ) : (
+              <Empty>No group has tasks that are ready or run.</Empty>
+            )}
+            {(!complete || all.length === SHOWN) && <p class="foot">There are more groups than these.</p>}
+          </>
+        )}
+      </Loaded>
+    </Panel>
+  );
+}
+
+const Share = ({ of }: { of: number }) => (
+  <span class="share">
+    <meter value={of} aria-label="share" /> {(of * 100).toFixed(of < 0.1 ? 1 : 0)} %
+  </span>
+);
 
 function Held({ queue, onDone }: { queue: Queue; onDone: () => void }) {
   const { counts, name } = queue;

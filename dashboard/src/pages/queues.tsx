@@ -24,7 +24,7 @@ const ORDERS: Record<string, (queue: Queue) => number> = {
 const SPARKS_MAX = 40; // the address of the call has its bound
 
 export function Queues() {
-  const queues = usePoll<{ queues: Queue[] }>("/v1/queues", 2_000, true);
+  const queues = usePoll<{ queues: Queue[] }>("/v1/queues", 2_000, true, true);
   return (
     <>
       <h1>Queues</h1>

@@ -5,7 +5,7 @@ import { ApiError, call, post, v1, withQuery } from "../api";
 import { duration, instant, pretty } from "../format";
 import { Graph, type Node } from "../parts/graph";
 import { usePoll } from "../parts/poll";
-import { Act, Ago, At, Code, Empty, Fact, JsonBlock, Loaded, Panel, QueueLink, State, TaskLink, Until } from "../parts/show";
+import { Act, Ago, At, Code, Empty, Fact, JsonBlock, Loaded, Panel, QueueLink, Reasons, State, Until } from "../parts/show";
 import { Modal, act, ask, say } from "../parts/talk";
 import { go, to, toTasks } from "../router";
 import { may } from "../session";
@@ -32,9 +32,9 @@ export function TaskPage({ name: id }: { name: string }) {
           <Attempts task={data} />
           <div class="columns">
             <Panel title="Payload">
-              <JsonBlock value={data.payload} label="Payload" />
+              {data.payload === undefined ? <NotShown /> : <JsonBlock value={data.payload} label="Payload" />}
             </Panel>
-            {data.result !== null && (
+            {data.result !== null && data.result !== undefined && (
               <Panel title="Result">
                 <JsonBlock value={data.result} label="Result" />
               </Panel>
@@ -57,6 +57,12 @@ export function TaskPage({ name: id }: { name: string }) {
     </Loaded>
   );
 }
+
+const NotShown = () => (
+  <Empty>
+    Not shown: this token has not the scope <code>payload</code> for the queue.
+  </Empty>
+);
 
 function Acts({ task, onDone }: { task: Task; onDone: () => void }) {
   const [editing, setEditing] = useState(false);
@@ -104,7 +110,7 @@ function Acts({ task, onDone }: { task: Task; onDone: () => void }) {
 }
 
 function Edit({ task, onClose, onDone }: { task: Task; onClose: () => void; onDone: () => void }) {
-  const before = pretty(task.payload);
+  const before = task.payload === undefined ? "" : pretty(task.payload);
   const [payload, setPayload] = useState(before);
   const [priority, setPriority] = useState(String(task.priority));
   const [delayS, setDelayS] = useState("");
@@ -112,7 +118,7 @@ function Edit({ task, onClose, onDone }: { task: Task; onClose: () => void; onDo
   const save = async (event: Event) => {
     event.preventDefault();
     try {
-      JSON.parse(payload);
+      if (payload !== before) JSON.parse(payload);
       const parts = [];
       // As it was typed: numbers of many digits must not pass through JavaScript.
       if (payload !== before) parts.push(`"payload":${payload}`);
@@ -131,7 +137,7 @@ function Edit({ task, onClose, onDone }: { task: Task; onClose: () => void; onDo
     <Modal title="Edit the task" onClose={onClose}>
       <form onSubmit={save}>
         <label class="field">
-          Payload
+          Payload {task.payload === undefined && "(not shown; what you write replaces it)"}
           <textarea rows={10} spellcheck={false} value={payload} onInput={(event) => setPayload(event.currentTarget.value)} />
         </label>
         <label class="field">
@@ -233,31 +239,7 @@ function WhyNot({ task }: { task: Task }) {
   return (
     <Panel title="Why it is not running">
       <Loaded of={why}>
-        {({ reasons }) =>
-          reasons.length ? (
-            <ul class="reasons">
-              {reasons.map((reason) => (
-                <li key={reason.code + reason.detail}>
-                  <b>{reason.code}</b> {reason.detail}
-                  {reason.until !== undefined && (
-                    <>
-                      {" "}
-                      (<Until at={reason.until} />)
-                    </>
-                  )}
-                  {reason.ids?.slice(0, 5).map((id) => (
-                    <span key={id}>
-                      {" "}
-                      <TaskLink id={id} />
-                    </span>
-                  ))}
-                </li>
-              ))}
-            </ul>
-          ) : (
-            <Empty>Nothing holds it: it is about to be handed out.</Empty>
-          )
-        }
+        {({ reasons }) => <Reasons reasons={reasons} none="Nothing holds it: it is about to be handed out." />}
       </Loaded>
     </Panel>
   );

@@ -30,7 +30,7 @@ export function Workers() {
                   <th>what, and since when</th>
                   <th>queues</th>
                   <th class="n">heard of</th>
-                  <th>host, process, version</th>
+                  <th>host</th>
                   {mayAll("operate") && <th>change</th>}
                 </>
               }
@@ -89,7 +89,10 @@ function Row({ worker, onDone }: { worker: Worker; onDone: () => void }) {
       <td class="n">
         <Ago at={worker.last_seen_at} />
       </td>
-      <td>{[worker.host, worker.pid, worker.version].filter((each) => each !== null).join(", ") || <i>–</i>}</td>
+      <td title={worker.version ? `version ${worker.version}` : undefined}>
+        {worker.host ?? <i>–</i>}
+        {worker.pid !== null && <i> {worker.pid}</i>}
+      </td>
       {mayAll("operate") && (
         <td>
           <Acts worker={worker} onDone={onDone} />

@@ -20,6 +20,8 @@ interface Props {
   lines: Line[];
   format: (value: number) => string;
   height?: number;
+  /** The values are bytes: marks at round figures of those. */
+  binary?: boolean;
   /** Below the chart: the names of the lines, and their values under the pointer. */
   legend?: boolean;
 }
@@ -32,6 +34,8 @@ function colourOf(element: HTMLElement, property: string): string {
   probe.remove();
   return colour;
 }
+
+const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 function options(element: HTMLElement, props: Props, height: number): uPlot.Options {
   const axis = { stroke: colourOf(element, "--muted"), font: "11px system-ui, sans-serif" };
@@ -51,7 +55,14 @@ function options(element: HTMLElement, props: Props, height: number): uPlot.Opti
         space: 70,
         values: (_, marks, __, ___, stepS) => marks.map((at) => mark(at, stepS)),
       },
-      { ...axis, grid, ticks: { show: false }, size: 56, values: (_, marks) => marks.map(props.format) },
+      {
+        ...axis,
+        grid,
+        ticks: { show: false },
+        size: 56,
+        values: (_, marks) => marks.map(props.format),
+        ...(props.binary && { incrs: POWERS }),
+      },
     ],
     series: [
       { value: (_, at) => (at ? clock(at * 1_000) : "–") },

@@ -3,23 +3,43 @@
 import { useEffect, useState } from "preact/hooks";
 import { get } from "../api";
 import { go, route, toTasks } from "../router";
-import { complete, completions } from "../search";
-import type { Queue } from "../types";
+import { complete, completions, note, noteTasks } from "../search";
+import type { DeadGroup, Queue, TaskPage } from "../types";
+
+const LEARNED_MS = 30_000;
+let learnedAt = 0;
+
+/** Reads the names of queues, the latest tasks and the errors there are, where that is some time ago. */
+async function learn(): Promise<void> {
+  if (Date.now() - learnedAt < LEARNED_MS) return;
+  learnedAt = Date.now();
+  const [{ queues }, { tasks }, { groups }] = await Promise.all([
+    get<{ queues: Queue[] }>("/v1/queues?max_age_ms=30000"),
+    get<TaskPage>("/v1/tasks?limit=200"),
+    get<{ groups: DeadGroup[] }>("/v1/dead/groups?limit=100&max_age_ms=30000"),
+  ]);
+  noteTasks(tasks);
+  for (const group of groups) {
+    note("name", group.name);
+    note("error", group.error);
+  }
+  for (const queue of queues) note("queue", queue.name);
+}
 
 export function SearchBox() {
   const shown = route.value.parts[0] === "tasks" && !route.value.parts[1] ? (route.value.query.get("q") ?? "") : "";
   const [text, setText] = useState(shown);
   const [open, setOpen] = useState(false);
   const [chosen, setChosen] = useState(-1);
-  const [queues, setQueues] = useState<string[]>([]);
+  const [, setKnown] = useState(0);
   useEffect(() => setText(shown), [shown]);
 
-  const offers = open ? completions(text, { queue: queues }) : [];
+  const offers = open ? completions(text) : [];
   const onFocus = () => {
     setOpen(true);
-    // The names are for completion only: without them one types.
-    get<{ queues: Queue[] }>("/v1/queues").then(
-      ({ queues }) => setQueues(queues.map((each) => each.name)),
+    // They are for completion only: without them one types.
+    void learn().then(
+      () => setKnown((before) => before + 1),
       () => undefined,
     );
   };

@@ -5,7 +5,7 @@ import type { ApiError } from "../api";
 import { clock, duration, instant, pretty } from "../format";
 import { now } from "../live";
 import { to } from "../router";
-import type { StateName } from "../types";
+import type { StateName, Why } from "../types";
 import type { Polled } from "./poll";
 
 // A shape for each state, so that nobody needs to see its colour.
@@ -113,6 +113,32 @@ export function Loaded<T>({ of, children }: { of: Polled<T>; children: (data: T)
   if (of.data !== null) return <>{children(of.data)}</>;
   return of.error ? <Failure error={of.error} /> : <Empty>Reading…</Empty>;
 }
+
+/** Why something does not go on, and until when. */
+export const Reasons = ({ reasons, none }: { reasons: Why["reasons"]; none: string }) =>
+  reasons.length ? (
+    <ul class="reasons">
+      {reasons.map((reason) => (
+        <li key={reason.code}>
+          <b>{reason.code.replaceAll("_", " ")}</b> {reason.detail}
+          {reason.until !== undefined && reason.until !== null && (
+            <>
+              {" "}
+              (<Until at={reason.until} />)
+            </>
+          )}
+          {reason.ids?.slice(0, 5).map((id) => (
+            <span key={id}>
+              {" "}
+              <TaskLink id={id} />
+            </span>
+          ))}
+        </li>
+      ))}
+    </ul>
+  ) : (
+    <Empty>{none}</Empty>
+  );
 
 export const Fact = ({ name, children }: { name: string; children: ComponentChildren }) => (
   <div class="fact">

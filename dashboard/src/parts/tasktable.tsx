@@ -1,6 +1,7 @@
 // Tasks as rows, which can be selected where a selection is wanted.
 
 import { line } from "../format";
+import { noteTasks } from "../search";
 import type { Task } from "../types";
 import { Ago, Grid, QueueLink, State, TaskLink } from "./show";
 
@@ -17,6 +18,7 @@ interface Props {
 }
 
 export function TaskTable({ tasks, label, selection, withQueue = true }: Props) {
+  noteTasks(tasks);
   const all = selection !== undefined && tasks.length > 0 && tasks.every((task) => selection.ids.has(task.id));
   const toggle = (id: string) => {
     const ids = new Set(selection!.ids);
@@ -92,5 +94,6 @@ export function TaskTable({ tasks, label, selection, withQueue = true }: Props) 
 function lastWord(task: Task): string {
   const error = task.errors.at(-1);
   const failed = error && task.state !== "completed";
-  return line(failed ? `${error.type}: ${error.message}` : JSON.stringify(task.payload), 90);
+  if (failed) return line(`${error.type}: ${error.message}`, 90);
+  return task.payload === undefined ? "–" : line(JSON.stringify(task.payload), 90);
 }

@@ -147,6 +147,7 @@ _EnqueueTask: Any = produce.EnqueueTask
 _FailTask: Any = consume.FailTask
 _HeartbeatTask: Any = consume.HeartbeatTask
 _ListAudit: Any = access.ListAudit
+_ListQueues: Any = queues.ListQueues
 _ListSchedules: Any = schedules.ListSchedules
 _ListTasks: Any = tasks.ListTasks
 _MetricsHistoryQuery: Any = admin.MetricsHistoryQuery
@@ -571,14 +572,19 @@ def cancel_workflow(id: str, *, idempotency_key: str | None = None) -> Request[t
     return Request(_CANCEL_WORKFLOW, _CANCEL_WORKFLOW.path(id), key=idempotency_key)
 
 
-def dead_groups(*, queue: str | None = None, limit: int = 100) -> Request[tasks.DeadGroups]:
+def dead_groups(
+    *, queue: str | None = None, limit: int = 100, max_age_ms: int | None = None
+) -> Request[tasks.DeadGroups]:
     """Dead letters by error.
 
-    Dead letters of one queue, or of all.
+    Dead letters of one queue, or of all. `max_age_ms`: one that was made for others will do, so
+    old.
 
     GET /v1/dead/groups
     """
-    return Request(_DEAD_GROUPS, "/v1/dead/groups", query=_DeadQuery(queue=queue, limit=limit))
+    return Request(
+        _DEAD_GROUPS, "/v1/dead/groups", query=_DeadQuery(queue=queue, limit=limit, max_age_ms=max_age_ms)
+    )
 
 
 def put_queue(
@@ -637,12 +643,14 @@ def get_queue(queue: str) -> Request[queues.QueueView]:
     return Request(_GET_QUEUE, _GET_QUEUE.path(queue))
 
 
-def list_queues() -> Request[queues.QueueList]:
+def list_queues(*, max_age_ms: int | None = None) -> Request[queues.QueueList]:
     """All queues.
+
+    `max_age_ms`: an answer that was made for somebody else will do, up to that old.
 
     GET /v1/queues
     """
-    return Request(_LIST_QUEUES, "/v1/queues")
+    return Request(_LIST_QUEUES, "/v1/queues", query=_ListQueues(max_age_ms=max_age_ms))
 
 
 def delete_queue(

@@ -434,14 +434,17 @@ class SyncMethods:
         """
         return self.send(requests.cancel_workflow(id, idempotency_key=idempotency_key))
 
-    def dead_groups(self, *, queue: str | None = None, limit: int = 100) -> tasks.DeadGroups:
+    def dead_groups(
+        self, *, queue: str | None = None, limit: int = 100, max_age_ms: int | None = None
+    ) -> tasks.DeadGroups:
         """Dead letters by error.
 
-        Dead letters of one queue, or of all.
+        Dead letters of one queue, or of all. `max_age_ms`: one that was made for others will do, so
+        old.
 
         GET /v1/dead/groups
         """
-        return self.send(requests.dead_groups(queue=queue, limit=limit))
+        return self.send(requests.dead_groups(queue=queue, limit=limit, max_age_ms=max_age_ms))
 
     def put_queue(
         self,
@@ -497,12 +500,14 @@ class SyncMethods:
         """
         return self.send(requests.get_queue(queue))
 
-    def list_queues(self) -> queues.QueueList:
+    def list_queues(self, *, max_age_ms: int | None = None) -> queues.QueueList:
         """All queues.
+
+        `max_age_ms`: an answer that was made for somebody else will do, up to that old.
 
         GET /v1/queues
         """
-        return self.send(requests.list_queues())
+        return self.send(requests.list_queues(max_age_ms=max_age_ms))
 
     def delete_queue(
         self, queue: str, *, force: bool = False, idempotency_key: str | None = None

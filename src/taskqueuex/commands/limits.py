@@ -18,6 +18,7 @@ __all__ = [
     "GroupWeight",
     "Instant",
     "Label",
+    "MaxAgeMs",
     "PositiveMs",
     "Priority",
     "QueueName",
@@ -63,5 +64,6 @@ GroupWeight = Annotated[int, _meta(ge=1, le=100)]
 DurationMs = Annotated[int, _meta(ge=0, le=DURATION_MS_MAX, description="milliseconds")]
 PositiveMs = Annotated[int, _meta(ge=1, le=DURATION_MS_MAX, description="milliseconds")]
 Instant = Annotated[int, _meta(ge=0, le=INSTANT_MAX, description="Unix milliseconds")]
+MaxAgeMs = Annotated[int, _meta(ge=0, le=60_000, description="milliseconds, of an answer that is shared")]
 WaitMs = Annotated[int, _meta(ge=0, le=60_000, description="milliseconds, at most one minute")]
 DequeueMax = Annotated[int, _meta(ge=1, le=1_000)]

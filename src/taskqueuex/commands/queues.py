@@ -4,12 +4,13 @@ from typing import Annotated
 
 import msgspec
 
-from taskqueuex.commands.limits import DurationMs, PositiveMs
+from taskqueuex.commands.limits import DurationMs, MaxAgeMs, PositiveMs
 from taskqueuex.commands.produce import BackoffSpec
 from taskqueuex.model.queue import Discipline, Durability, Overflow
 
 __all__ = [
     "DeleteQueueQuery",
+    "ListQueues",
     "Percentiles",
     "PurgeReply",
     "PutQueue",
@@ -95,6 +96,12 @@ class QueueView(msgspec.Struct, gc=False, kw_only=True):
     wait_ms: Percentiles
     run_ms: Percentiles
     created_at: int
+
+
+class ListQueues(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """`max_age_ms`: an answer that was made for somebody else will do, up to that old."""
+
+    max_age_ms: MaxAgeMs | None = None
 
 
 class QueueList(msgspec.Struct, gc=False):

@@ -418,7 +418,9 @@ _ROWS = (
         "read",
         "All queues",
         queues="each",
+        query=queues.ListQueues,
         replies={200: queues.QueueList},
+        errors=(422,),
     ),
     _row(
         "delete_queue",

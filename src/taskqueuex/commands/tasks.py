@@ -7,6 +7,7 @@ import msgspec
 from taskqueuex.commands.limits import (
     Instant,
     Label,
+    MaxAgeMs,
     Priority,
     QueueName,
     TaskId,
@@ -211,10 +212,11 @@ class BulkReply(msgspec.Struct, gc=False):
 
 
 class DeadQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """Dead letters of one queue, or of all."""
+    """Dead letters of one queue, or of all. `max_age_ms`: one that was made for others will do, so old."""
 
     queue: QueueName | None = None
     limit: PageLimit = 100
+    max_age_ms: MaxAgeMs | None = None
 
 
 class DeadGroup(msgspec.Struct, gc=False):

@@ -27,6 +27,7 @@ from taskqueuex.node.config import NodeConfig
 from taskqueuex.node.exposure import check_exposure
 from taskqueuex.node.guards import DiskGuard, MemoryGuard, OverloadWatch, SyncWatch
 from taskqueuex.node.service import Service
+from taskqueuex.node.shared import SharedAnswers
 from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError, memory_storage
 from taskqueuex.storage.directory import MEMORY, DataDirectory, MemoryDirectory
@@ -70,6 +71,7 @@ class Node:
             "server": self.service.submit,
             "page": self._send_page,
         }
+        self._shared = SharedAnswers(self.state.clock)
         self._pages = load_pages() if config.network.web_page else {}
         router = Router([*COMMANDS.values(), *map(page_command, self._pages)], submit)
         state = self.state
@@ -232,7 +234,9 @@ class Node:
         elif self.state.draining:
             call.sink.on_reply(call, 503, Draining(retry_after_s=1), None)
         else:
-            writer.submit(call)
+            made = self._shared.take(call)
+            if made is not None:
+                writer.submit(made)
 
     def _send_page(self, call: Call) -> None:
         plain, compressed = self._pages[call.command.path]

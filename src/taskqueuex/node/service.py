@@ -205,9 +205,9 @@ class Service:
         return writer.engine.core.metrics if writer is not None else EngineMetrics()
 
     def _stats(self, call: Call) -> admin.StatsReply:
-        return self.stats()
+        return self.stats(self.counts(), self.rates())
 
-    def stats(self) -> admin.StatsReply:
+    def stats(self, counts: dict[str, int], rates: dict[str, float]) -> admin.StatsReply:
         """The server in one look."""
         node = self._state
         now = node.clock.now_ms()
@@ -218,9 +218,9 @@ class Service:
             started_at=node.started_at,
             uptime_ms=now - node.started_at,
             queues=len(writer.engine.core.queues) if writer is not None else 0,
-            counts=self.counts(),
+            counts=counts,
             totals=self.totals(),
-            rates=self.rates(),
+            rates=rates,
             latency_ms={name: _latency(window) for name, window in windows.items()},
             connections=node.network_metrics.connections,
             waiters=writer.engine.waiters.count if writer is not None else 0,
@@ -280,9 +280,9 @@ class Service:
         self._roll()
         node.writer.cut_events()
         node.writer.events.tick()
-        node.writer.events.tell_stats(lambda: msgspec.json.encode(self.stats()))
-        values: dict[str, float] = {f"rate.{name}": value for name, value in self.rates().items()}
-        counts = self.counts()
+        counts, rates = self.counts(), self.rates()  # once for all: with many queues they take a while
+        node.writer.events.tell_stats(lambda: msgspec.json.encode(self.stats(counts, rates)))
+        values: dict[str, float] = {f"rate.{name}": value for name, value in rates.items()}
         values.update({f"tasks.{name}": float(counts[name]) for name in STATE_NAMES})
         process = read_process()
         values["process.resident_bytes"] = float(process.resident_bytes)
