@@ -3,7 +3,7 @@
 import { call, post, v1 } from "../api";
 import { count, duration, instant } from "../format";
 import { usePoll } from "../parts/poll";
-import { Act, Ago, Empty, Grid, Loaded, QueueLink, Tag, TaskLink, Until } from "../parts/show";
+import { Act, Ago, At, Empty, Grid, Loaded, QueueLink, Tag, TaskLink, Until } from "../parts/show";
 import { act, ask } from "../parts/talk";
 import { may, mayAny } from "../session";
 import type { Schedule } from "../types";
@@ -42,9 +42,7 @@ const Table = ({ schedules, onDone }: { schedules: Schedule[]; onDone: () => voi
         <th>next</th>
         <th>last</th>
         <th class="n">fired</th>
-        <th class="n">skipped</th>
-        <th class="n">refused</th>
-        <th class="n">missed</th>
+        <th>not fired</th>
         {mayAny("operate") && <th>change</th>}
       </>
     }
@@ -68,20 +66,37 @@ const Table = ({ schedules, onDone }: { schedules: Schedule[]; onDone: () => voi
         </td>
         <td title={schedule.next_runs.map(instant).join("\n")}>
           <Until at={schedule.next_at} />
+          <div class="then">
+            {schedule.next_runs
+              .filter((at) => at !== schedule.next_at)
+              .slice(0, 2)
+              .map((at) => (
+                <At key={at} at={at} />
+              ))}
+          </div>
         </td>
         <td>
           <Last last={schedule.last} />
         </td>
         <td class="n">{count(schedule.fired)}</td>
-        <td class="n">{count(schedule.skipped)}</td>
-        <td class={`n ${schedule.refused ? "bad" : ""}`}>{count(schedule.refused)}</td>
-        <td class={`n ${schedule.missed ? "bad" : ""}`}>{count(schedule.missed)}</td>
+        <td>
+          <NotFired schedule={schedule} />
+        </td>
         {mayAny("operate") && (
           <td>{may("operate", schedule.queue) && <Acts schedule={schedule} onDone={onDone} />}</td>
         )}
       </tr>
     ))}
   </Grid>
+);
+
+const NotFired = ({ schedule: { skipped, refused, missed } }: { schedule: Schedule }) => (
+  <span class="acts">
+    {skipped + refused + missed === 0 && <i>0</i>}
+    {skipped > 0 && <Tag>{count(skipped)} skipped</Tag>}
+    {refused > 0 && <Tag tone="bad">{count(refused)} refused</Tag>}
+    {missed > 0 && <Tag tone="bad">{count(missed)} missed</Tag>}
+  </span>
 );
 
 function Last({ last }: { last: Schedule["last"] }) {
