@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import trustme
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from taskqueuex.network.config import NetworkConfig
@@ -92,6 +93,8 @@ def test_names_and_helps_are_of_the_usual_kind() -> None:
         assert not re.search(r"_(ms|us|mb|kb|percent|count|sum|bucket|created)(_|$)", family.name), (
             family.name
         )
+        # Where OpenMetrics calls a counter by its name without the end, nothing else has that name.
+        assert family.name + "_total" not in {each.name for each in found}
         assert 10 < len(family.help) < 140 and not family.help.endswith("."), family.help
 
 
@@ -189,14 +192,14 @@ def test_streams_of_events_are_counted(serve: Any) -> None:
     client, follower = server.client(), server.client()
     before = exposed(client)["taskqueuex_events_published_total"][()]
     follower.send("GET", "/v1/events")
-    while exposed(client)["taskqueuex_event_streams"][()] != 1:
+    while exposed(client)["taskqueuex_event_streams_open"][()] != 1:
         pass
     client.enqueue()
     found = exposed(client)
     assert found["taskqueuex_events_published_total"][()] > before
     assert found["taskqueuex_event_streams_total"][()] == 1
     follower.close()
-    while exposed(client)["taskqueuex_event_streams"][()]:
+    while exposed(client)["taskqueuex_event_streams_open"][()]:
         pass
 
 
@@ -307,3 +310,26 @@ def test_what_is_no_certificate_is_told(tmp_path: Path, authority: trustme.CA) -
 if __name__ == "__main__":
     PAGE.write_text(written(asyncio.run(described())))
     print(json.dumps({"written": str(PAGE)}))
+
+
+def test_who_accepts_openmetrics_gets_the_traces_of_slow_waits_and_runs(serve: Any) -> None:
+    server = serve()
+    client = server.client()
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    task = {"payload": 1, "meta": {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}}
+    client.good("POST", "/v1/queues/q/tasks", task)
+    (taken,) = client.take()
+    client.good("POST", f"/v1/tasks/{taken['id']}/ack", {"lease": taken["lease"]})
+    accept = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5"
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}/metrics", headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        families = list(openmetrics(answer.read().decode()))
+    samples = [sample for family in families for sample in family.samples]
+    told = {
+        sample.name for sample in samples if sample.exemplar and sample.exemplar.labels["trace_id"] == trace
+    }
+    assert told == {"taskqueuex_wait_seconds_bucket", "taskqueuex_run_seconds_bucket"}
+    # What else there is does not depend on the format.
+    plain = exposed(client)
+    assert {sample.name for sample in samples} == set(plain)

@@ -169,7 +169,7 @@ def test_what_is_exported_is_what_metrics_has(receiver: Receiver, serve: Any) ->
         kinds["taskqueuex_turns_total"] == "sum"
         and metrics_of(request)["taskqueuex_turns_total"].sum.is_monotonic
     )
-    assert (kinds["taskqueuex_connections"], kinds["taskqueuex_wait_seconds"]) == ("gauge", "histogram")
+    assert (kinds["taskqueuex_connections_open"], kinds["taskqueuex_wait_seconds"]) == ("gauge", "histogram")
     units = {name: metric.unit for name, metric in metrics_of(request).items()}
     assert units["taskqueuex_wait_seconds"] == units["taskqueuex_process_cpu_seconds_total"] == "s"
     assert units["taskqueuex_host_disk_free_bytes"] == "By" and units["taskqueuex_workers"] == "1"

@@ -31,11 +31,11 @@ def parsed(*families: Family) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
 def test_counters_and_gauges_are_rendered_with_their_labels() -> None:
     values = parsed(
         Counter("taskqueuex_requests_total", "Requests.", [Sample(3, ("GET", "200"))], ("method", "status")),
-        Gauge("taskqueuex_connections", "Open connections.", [Sample(2)]),
+        Gauge("taskqueuex_connections_open", "Open connections.", [Sample(2)]),
     )
     assert values == {
         ("taskqueuex_requests_total", (("method", "GET"), ("status", "200"))): 3.0,
-        ("taskqueuex_connections", ()): 2.0,
+        ("taskqueuex_connections_open", ()): 2.0,
     }
 
 

@@ -109,7 +109,8 @@ class Call:
         self.command = command
         self.target = target  # the queue's name, the task's id, ... of the path; or empty
         self.body = body  # an instance of command.body, or None
-        self.query = query  # an instance of command.query, or None; of a page: whether it may be gzip
+        self.query = query  # an instance of command.query, or None; of a page: whether it may be gzip,
+        # of the metrics: whether it is to be OpenMetrics
         self.sink = sink
         self.received_us = received_us  # clock.monotonic_us() when the head was complete
         self.key = key  # Idempotency-Key; empty: none

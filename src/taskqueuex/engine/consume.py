@@ -350,6 +350,8 @@ def _begin_attempt(
     waited_us = (now - available_at) * 1000 if now > available_at else 0
     metrics.wait_us.record(waited_us)
     core.metrics.wait_us.record(waited_us)
+    if record.meta and (trace := record.meta.get("traceparent")):
+        core.metrics.wait_traces.note(waited_us, now, trace)
     return LeasedTask(
         format_id(task.id),
         queue.name,
@@ -436,6 +438,8 @@ def ack(core: Core, task_id: bytes, body: AckTask) -> SettledReply:
     ran_us = max(0, now - lease.leased_at) * 1000
     metrics.run_us.record(ran_us)
     core.metrics.run_us.record(ran_us)
+    if task.record.meta and (trace := task.record.meta.get("traceparent")):
+        core.metrics.run_traces.note(ran_us, now, trace)
     core.log_event(task, "completed", lease.worker, "", lease)
     core.complete(task)
     return _SETTLED[COMPLETED]

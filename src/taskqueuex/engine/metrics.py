@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from taskqueuex.telemetry import Histogram, HistogramSnapshot, RateMeter, Recent
+from taskqueuex.telemetry import Exemplars, Histogram, HistogramSnapshot, RateMeter, Recent
 
 __all__ = ["EngineMetrics", "QueueMetrics"]
 
@@ -70,11 +70,14 @@ def _figures(window: HistogramSnapshot) -> list[float]:
 class EngineMetrics:
     """Of the engine as a whole, since the server started."""
 
-    __slots__ = ("expired_leases", "forget_lag_ms", "forgotten", "promoted", "run_us", "wait_us")
+    __slots__ = ("expired_leases", "forget_lag_ms", "forgotten", "promoted", "run_traces", "run_us",
+                 "wait_traces", "wait_us")  # fmt: skip
 
     def __init__(self) -> None:
         self.wait_us = Histogram()  # as those of the queues, over all of them
         self.run_us = Histogram()
+        self.wait_traces = Exemplars()
+        self.run_traces = Exemplars()
         self.expired_leases = 0
         self.forgotten = 0
         self.promoted = 0

@@ -27,6 +27,7 @@ class Request(Protocol):
     key: bytes  # Idempotency-Key
     timeout: bytes  # Request-Timeout-Ms
     last_event_id: bytes
+    accept: bytes
     accepts_gzip: bool
     received_us: int
 
@@ -51,6 +52,8 @@ def make_call(
         query = read_query(query_string, route.query)
         if request.last_event_id and route.streams:
             query.after = headers.read_event_id(request.last_event_id)
+    elif route.is_metrics:
+        query = b"application/openmetrics-text" in request.accept
     if place is None:
         call = Call(route.command, request.target, body, query, sink, request.received_us)
     else:

@@ -7,6 +7,7 @@ from taskqueuex.commands.events import EVENT_ID
 from taskqueuex.errors import Invalid, UnsupportedMediaType
 
 __all__ = [
+    "ACCEPT",
     "ACCEPT_ENCODING",
     "AUTHORIZATION",
     "CONNECTION",
@@ -48,9 +49,11 @@ ORIGIN: Final = 13
 FETCH_SITE: Final = 14
 LAST_EVENT_ID: Final = 15
 ACCEPT_ENCODING: Final = 16
+ACCEPT: Final = 17
 
 _CODES = {
     b"accept-encoding": ACCEPT_ENCODING,
+    b"accept": ACCEPT,
     b"authorization": AUTHORIZATION,
     b"connection": CONNECTION,
     b"content-length": CONTENT_LENGTH,

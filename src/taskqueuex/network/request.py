@@ -92,6 +92,7 @@ class RequestReader:
         "_parts",
         "_skipped",
         "_wire_bytes",
+        "accept",
         "accepts_gzip",
         "authorization",
         "began",
@@ -209,7 +210,7 @@ class RequestReader:
         self.in_request = self._in_head = True
         self._head_bytes = self._head_fed = self._header_count = self._hosts = self.began = 0
         self.url = self.body = self.content_type = self.key = self.timeout = self._content_length = b""
-        self.last_event_id = b""
+        self.last_event_id = self.accept = b""
         self.authorization = self.cookie = self.csrf = self.origin = self.fetch_site = self.host = b""
         self._parts: bytearray | None = None
         self._expects = self._chunked = self.keep_alive_asked = self.accepts_gzip = False
@@ -266,6 +267,8 @@ class RequestReader:
             self.last_event_id = value
         elif code == headers.ACCEPT_ENCODING:
             self.accepts_gzip = b"gzip" in value
+        elif code == headers.ACCEPT:
+            self.accept = value
         elif code == headers.EXPECT:
             self._expects = value.lower() == b"100-continue"
         elif code == headers.TRANSFER_ENCODING:

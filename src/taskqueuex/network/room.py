@@ -53,6 +53,7 @@ class Waiting(msgspec.Struct, gc=False):
     key: bytes
     timeout: bytes
     last_event_id: bytes
+    accept: bytes
     accepts_gzip: bool
     received_us: int
     patience_us: int  # of its caller

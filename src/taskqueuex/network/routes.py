@@ -38,6 +38,7 @@ class Route:
     __slots__ = (
         "command",
         "hands_out",
+        "is_metrics",
         "is_page",
         "keyed",
         "query",
@@ -65,6 +66,7 @@ class Route:
         self.hands_out = command.name in HANDS_OUT
         self.streams = command.streams
         self.is_page = command.kind == "page"
+        self.is_metrics = command.name == "metrics"
 
 
 _Methods = dict[bytes, Route]

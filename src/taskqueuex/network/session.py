@@ -401,6 +401,7 @@ class Session(Lifetime):
             reader.key,
             reader.timeout,
             reader.last_event_id,
+            reader.accept,
             reader.accepts_gzip,
             reader.received_us,
             patience_us,

@@ -219,7 +219,7 @@ def _events(writer: Writer | None) -> list[Family]:
             [Sample(events.published_total if events is not None else 0)],
         ),
         Gauge(
-            "taskqueuex_event_streams",
+            "taskqueuex_event_streams_open",
             "Streams of events that are open",
             [Sample(events.streams if events is not None else 0)],
         ),
@@ -247,9 +247,14 @@ def _writer(node: NodeState) -> list[Family]:
         Counter(f"taskqueuex_{name}_total", text, [Sample(getattr(engine, name))])
         for name, text in _ENGINE_TOTALS
     ]
+    traced = (
+        ("wait", engine.wait_us, engine.wait_traces),
+        ("run", engine.run_us, engine.run_traces),
+    )
+    for name, histogram, traces in traced:
+        sample = HistogramSample(histogram.snapshot(), exemplars=traces.snapshot())
+        found.append(HistogramFamily(f"taskqueuex_{name}_seconds", _TIMES[name], [sample]))
     times = (
-        ("wait", _TIMES["wait"], engine.wait_us),
-        ("run", _TIMES["run"], engine.run_us),
         ("turn", "Time of one turn: applying and writing, the sync excluded", metrics.turn_us),
         ("commit", "Time of writing a batch to the store, the sync excluded", metrics.commit_us),
         ("fsync", "Time of syncing the store's log; durable answers wait for it", metrics.fsync_us),
@@ -301,7 +306,7 @@ def _network(node: NodeState) -> list[Family]:
             times,
             ("command",),
         ),
-        Gauge("taskqueuex_connections", "Connections that are open", [Sample(metrics.connections)]),
+        Gauge("taskqueuex_connections_open", "Connections that are open", [Sample(metrics.connections)]),
         Gauge(
             "taskqueuex_connections_max",
             "Connections that may be open at once (network.max_connections)",

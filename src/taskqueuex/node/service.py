@@ -11,7 +11,7 @@ import msgspec
 
 from taskqueuex import __version__
 from taskqueuex.commands import admin
-from taskqueuex.commands.call import Call, Stream
+from taskqueuex.commands.call import Call, Page, Stream
 from taskqueuex.commands.openapi import document
 from taskqueuex.engine.metrics import EngineMetrics
 from taskqueuex.errors import Conflict, Draining, Invalid, StorageUnavailable, TaskQueueError
@@ -22,7 +22,15 @@ from taskqueuex.node.exposition import Marks, Reading, families, read
 from taskqueuex.node.guards import memory_limit_bytes
 from taskqueuex.node.state import NodeState
 from taskqueuex.storage import StorageError
-from taskqueuex.telemetry import HistogramSnapshot, MetricsHistory, Recent, read_host, read_process, render
+from taskqueuex.telemetry import (
+    OPENMETRICS_TYPE,
+    HistogramSnapshot,
+    MetricsHistory,
+    Recent,
+    read_host,
+    read_process,
+    render,
+)
 
 __all__ = ["Service"]
 
@@ -250,17 +258,21 @@ class Service:
             self._spawn(self._expose())
 
     async def _expose(self) -> None:
-        answer: bytes | TaskQueueError = Draining(retry_after_s=1)  # where this is cancelled
+        answers: dict[bool, Any] = {}  # by whether it is OpenMetrics
+        otherwise: TaskQueueError = Draining(retry_after_s=1)  # where this is cancelled
         try:
             reading = await self.read_metrics()
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(None, lambda: render(families(reading)))
+            while wanted := {bool(call.query) for call in self._scrapes} - answers.keys():
+                for openmetrics in wanted:
+                    answers[openmetrics] = await loop.run_in_executor(None, _exposed, reading, openmetrics)
         except Exception:
             _log.exception("the metrics could not be read")
-            answer = TaskQueueError("the metrics could not be read")
+            otherwise = TaskQueueError("the metrics could not be read")
         finally:
             calls, self._scrapes = self._scrapes, []
             for call in calls:
+                answer = answers.get(bool(call.query), otherwise)
                 self._reply(call, answer.status if isinstance(answer, TaskQueueError) else 200, answer)
 
     def _roll(self) -> None:
@@ -302,6 +314,11 @@ class Service:
             node.writer.put_points(
                 points, {p.tier: self._history.expired_before(p.tier, now) for p in points}
             )
+
+
+def _exposed(reading: Reading, openmetrics: bool) -> bytes | Page:
+    text = render(families(reading), openmetrics=openmetrics)
+    return Page(OPENMETRICS_TYPE, text, ()) if openmetrics else text
 
 
 def _latency(window: HistogramSnapshot) -> dict[str, float]:

@@ -7,14 +7,15 @@ taskqueuex. Every recorder here has exactly one writer (the event loop of its pr
 takes a lock.
 """
 
+from taskqueuex.telemetry.exemplars import BOUNDS_S, Exemplar, Exemplars
 from taskqueuex.telemetry.histogram import Histogram, HistogramSnapshot
 from taskqueuex.telemetry.history import TIERS, MetricsHistory, Point, Tier
 from taskqueuex.telemetry.lag import LoopLag
 from taskqueuex.telemetry.logs import JsonFormatter, TextFormatter, configure
 from taskqueuex.telemetry.process import HostReading, ProcessReading, read_host, read_process
 from taskqueuex.telemetry.prometheus import (
-    BOUNDS_S,
     CONTENT_TYPE,
+    OPENMETRICS_TYPE,
     Counter,
     Family,
     Gauge,
@@ -29,8 +30,11 @@ from taskqueuex.telemetry.recent import Recent
 __all__ = [
     "BOUNDS_S",
     "CONTENT_TYPE",
+    "OPENMETRICS_TYPE",
     "TIERS",
     "Counter",
+    "Exemplar",
+    "Exemplars",
     "Family",
     "Gauge",
     "Histogram",

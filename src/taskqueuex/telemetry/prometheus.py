@@ -16,6 +16,7 @@ from itertools import accumulate
 
 import msgspec
 
+from taskqueuex.telemetry.exemplars import BOUNDS_S, Exemplar
 from taskqueuex.telemetry.histogram import Histogram, HistogramSnapshot, bucket_range
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -24,8 +25,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "taskqueuex_"
 """Every name starts with it."""
 
-BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0)
-"""Upper bounds of the exposed buckets in seconds: from a fast request to a long run; +Inf follows."""
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+"""The `Content-Type` of what it returns for `openmetrics`."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -41,6 +42,8 @@ class HistogramSample(msgspec.Struct, frozen=True):
 
     histogram: Histogram | HistogramSnapshot
     labels: tuple[str, ...] = ()
+    exemplars: tuple[Exemplar | None, ...] = ()
+    """By exposed bucket; or none."""
 
     def counts(self) -> list[int]:
         """How many values are in each bucket of `BOUNDS_S`, and beyond the last.
@@ -108,8 +111,10 @@ _PARTS = _parts()
 _BUCKETS = [f'le="{bound}"}} ' for bound in (*BOUNDS_S, "+Inf")]
 
 
-def render(families: Iterable[Family]) -> bytes:
+def render(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
     """Return the families as Prometheus text, to be sent with `CONTENT_TYPE`.
+
+    `openmetrics`: as OpenMetrics 1.0, to be sent with `OPENMETRICS_TYPE`, which has exemplars as well.
 
     Raises:
         ValueError: a name breaks the conventions of this module, or labels do not fit the label names.
@@ -117,17 +122,21 @@ def render(families: Iterable[Family]) -> bytes:
     lines: list[str] = []
     for family in families:
         check(family)
-        lines.append(f"# HELP {family.name} {_of_one_line(family.help)}\n")
+        # There a counter's family is called without the end of its samples.
+        name = family.name.removesuffix("_total") if openmetrics else family.name
+        lines.append(f"# HELP {name} {_of_one_line(family.help)}\n")
         if isinstance(family, HistogramFamily):
-            lines.append(f"# TYPE {family.name} histogram\n")
-            _write_histograms(family, lines)
+            lines.append(f"# TYPE {name} histogram\n")
+            _write_histograms(family, lines, openmetrics)
         else:
             kind = "counter" if isinstance(family, Counter) else "gauge"
-            lines.append(f"# TYPE {family.name} {kind}\n")
+            lines.append(f"# TYPE {name} {kind}\n")
             lines += [
                 f"{family.name}{_braced(family, sample.labels)} {_number(sample.value)}\n"
                 for sample in family.samples
             ]
+    if openmetrics:
+        lines.append("# EOF\n")
     return "".join(lines).encode()
 
 
@@ -145,7 +154,7 @@ def check(family: Family) -> None:
             raise ValueError(f"metric {family.name}: labels {sample.labels} for {family.label_names}")
 
 
-def _write_histograms(family: HistogramFamily, lines: list[str]) -> None:
+def _write_histograms(family: HistogramFamily, lines: list[str], openmetrics: bool) -> None:
     name = family.name
     for sample in family.samples:
         labels = _listed(family, sample.labels)
@@ -153,8 +162,18 @@ def _write_histograms(family: HistogramFamily, lines: list[str]) -> None:
         total = 0
         for bucket, total in zip(_BUCKETS, accumulate(sample.counts()), strict=True):
             lines.append(f"{start}{bucket}{total}.0\n")
+        if openmetrics and sample.exemplars:
+            _add_exemplars(sample.exemplars, lines)
         braced = f"{{{labels}}}" if labels else ""
         lines.append(f"{name}_count{braced} {total}.0\n{name}_sum{braced} {_number(sample.sum_s)}\n")
+
+
+def _add_exemplars(exemplars: tuple[Exemplar | None, ...], lines: list[str]) -> None:
+    """To the lines of the buckets, which are the last ones."""
+    for index, exemplar in enumerate(exemplars, len(lines) - len(exemplars)):
+        if exemplar is not None:
+            told = f'{{trace_id="{exemplar.trace_id}"}} {exemplar.value_us / 1e6} {exemplar.at_ms / 1e3:.3f}'
+            lines[index] = f"{lines[index][:-1]} # {told}\n"
 
 
 def _braced(family: Family, values: tuple[str, ...]) -> str:
