@@ -66,7 +66,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     replies: MappingProxyType[int, Any]
     errors: tuple[int, ...] = ()  # statuses of its own, beside those that any call can have
     idempotent_key: bool = False  # whether an Idempotency-Key is honoured
-    payloads: bool = False  # whether its answer shows payloads or results to who has the scope payload
+    payloads: bool = False  # whether its answer has room for payloads, which the scope payload fills
     audited: bool = False  # whether the audit has a row of every call
     streams: bool = False  # whether the answer goes on, as server-sent events with the data of `replies`
 
@@ -356,6 +356,7 @@ _ROWS = (
         "Workflows",
         queues="each",
         query=tasks.CursorQuery,
+        payloads=True,
         replies={200: tasks.WorkflowList},
         errors=(422,),
     ),
