@@ -10,7 +10,7 @@ from taskqueuex.commands import COMMANDS
 from taskqueuex.testing import MemoryServer
 
 QUEUE = "orders.a"
-SCOPES = ("produce", "consume", "read", "operate")
+SCOPES = ("produce", "consume", "read", "payload", "operate")
 # How a scope is needed. queue: for the queue at hand; rows: for any, others are left out; all: without a
 # pattern; admin; known: any credentials; public: none.
 ACCESS = {

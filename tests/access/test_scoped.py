@@ -136,7 +136,12 @@ def child_of(parent, **fields):
         (["produce:a"], False, 403),
         (["produce:a", "produce:b"], None, 201),
         (["produce:a", "produce:b"], True, 403),
-        (["produce:a", "read:b"], True, 201),
+        (["produce:a", "payload:b"], False, 403),
+        (["produce:a", "produce:b", "payload:b"], True, 403),
+        (["produce:a", "read:b"], None, 201),
+        (["produce:a", "read:b"], True, 403),
+        (["produce:a", "read:b", "payload:other"], True, 403),
+        (["produce:a", "read:b", "payload:b"], True, 201),
     ],
 )
 def test_a_parent_is_one_that_may_be_read_or_put_in(admin, as_holder, parent, scopes, with_parents, status):
@@ -154,15 +159,17 @@ def test_a_parent_is_one_that_may_be_read_or_put_in(admin, as_holder, parent, sc
     )
 
 
-def test_the_queue_may_not_hand_results_over_either(admin, as_holder, parent):
+@pytest.mark.parametrize("of_b", ["produce:b", "read:b"])
+def test_the_queue_may_not_hand_results_over_either(admin, as_holder, parent, of_b):
     admin.good("PUT", "/v1/queues/a", {"with_parents": True})
-    holder = as_holder("produce:a", "produce:b")
+    holder = as_holder("produce:a", of_b)
     assert holder.call("POST", "/v1/queues/a/tasks", child_of(parent)).status == 403
     holder.good("POST", "/v1/queues/a/tasks", child_of(parent, with_parents=False))
 
 
-def test_a_later_setting_of_the_queue_hands_nothing_over(admin, as_holder, parent):
-    holder = as_holder("produce:a", "produce:b", "operate:a", "consume:a")
+@pytest.mark.parametrize("of_b", ["produce:b", "read:b"])
+def test_a_later_setting_of_the_queue_hands_nothing_over(admin, as_holder, parent, of_b):
+    holder = as_holder("produce:a", of_b, "operate:a", "consume:a")
     holder.good("POST", "/v1/queues/a/tasks", child_of(parent))
     holder.good("POST", "/v1/workflows", {"tasks": [{"ref": "x", "queue": "a", **child_of(parent)}]})
     holder.good("PUT", "/v1/queues/a", {"with_parents": True})
@@ -170,7 +177,7 @@ def test_a_later_setting_of_the_queue_hands_nothing_over(admin, as_holder, paren
     assert len(tasks) == 2 and all(not task.get("parents") for task in tasks)
     admin.good("POST", "/v1/queues/a/tasks", child_of(parent))
     (task,) = holder.good("POST", "/v1/queues/a/dequeue", {})["tasks"]
-    assert task["parents"] == {parent: "the secret of b"}, "that of another, who may read b, is"
+    assert task["parents"] == {parent: "the secret of b"}, "that of another, who sees the results of b, is"
 
 
 def test_parents_of_the_same_workflow_are_looked_at_as_well(as_holder):
@@ -178,8 +185,12 @@ def test_parents_of_the_same_workflow_are_looked_at_as_well(as_holder):
         {"ref": "x", "queue": "b"},
         {"ref": "y", "queue": "a", "depends_on": ["x"], "with_parents": True},
     ]
-    assert as_holder("produce").call("POST", "/v1/workflows", {"tasks": tasks}).status == 403
-    assert as_holder("produce", "read:b").call("POST", "/v1/workflows", {"tasks": tasks}).status == 201
+    for scopes, status in (
+        (["produce"], 403),
+        (["produce", "read:b"], 403),
+        (["produce", "read:b", "payload:b"], 201),
+    ):
+        assert as_holder(*scopes).call("POST", "/v1/workflows", {"tasks": tasks}).status == status
 
 
 def test_an_item_of_a_partial_batch_is_refused_alone(admin, as_holder, parent):

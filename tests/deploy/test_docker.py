@@ -234,7 +234,7 @@ def test_the_example_worker_runs_a_task_as_its_service_says(
     clean = {"PYTHONDONTWRITEBYTECODE": "1"}  # in the image it cannot write there either
     start(*service["command"], cwd=app, env=environment(**environ, **clean))
 
-    scopes = ("--scope", "produce:orders", "--scope", "read:orders")
+    scopes = ("--scope", "produce:orders", "--scope", "read:orders", "--scope", "payload:orders")
     shop = made_token(socket, "shop", *scopes)
     del environ["TQX_TOKEN_FILE"]
     code = "import shop; print(shop.settle.enqueue(7, quantity=2.0).result(timeout=60))"

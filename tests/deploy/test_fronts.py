@@ -72,7 +72,7 @@ class Backend:
         )
         self._command = ["tqx", "serve", "--config", str(config)]
         self.serve()
-        scopes = [f"--scope={each}" for each in ("admin", "produce", "consume", "read", "operate")]
+        scopes = [f"--scope={each}" for each in ("admin", "produce", "consume", "read", "payload", "operate")]
         self.token = made_token(listen[-1], "all", *scopes)
 
     def serve(self) -> None:

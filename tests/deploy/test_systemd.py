@@ -142,7 +142,7 @@ def test_server_and_worker_do_their_work_within_the_filters(
     server.wait_for("serving")
 
     socket = f"unix:{tmp_path}/tqx.sock"
-    every = [f"--scope={each}" for each in ("admin", "produce", "consume", "read")]
+    every = [f"--scope={each}" for each in ("admin", "produce", "consume", "read", "payload")]
     token = made_token(socket, "all", *every)
     (tmp_path / "token").write_text(token + "\n")
     (tmp_path / "sums.py").write_text(APP)

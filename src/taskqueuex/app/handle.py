@@ -1,6 +1,7 @@
 """A task that was enqueued: wait for it, look at it, cancel it."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
@@ -13,8 +14,9 @@ from taskqueuex.app.control import (
 )
 from taskqueuex.client import AsyncClient, Client
 from taskqueuex.commands.tasks import CancelReply, TaskView
+from taskqueuex.errors import Forbidden
 
-__all__ = ["Handle", "ResultReader"]
+__all__ = ["Handle", "ResultReader", "shown"]
 
 R = TypeVar("R")
 
@@ -69,33 +71,42 @@ class Handle(Generic[R]):
 
     def wait(self, timeout: float | None = None) -> TaskView:
         """The task when it has ended. Raises ResultTimeout after `timeout` seconds; None: never."""
-        until = None if timeout is None else time.monotonic() + timeout
-        while True:
-            view = self._reader.client.get_task(self.id, wait_ms=_wait_ms(until))
-            if view.state in _ENDED:
-                return view
-            self._check_time(until, timeout, view)
+        return self._wait(timeout, lambda view: None)
 
     async def wait_async(self, timeout: float | None = None) -> TaskView:
         """As `wait`."""
-        until = None if timeout is None else time.monotonic() + timeout
-        while True:
-            view = await self._reader.async_client.get_task(self.id, wait_ms=_wait_ms(until))
-            if view.state in _ENDED:
-                return view
-            self._check_time(until, timeout, view)
+        return await self._wait_async(timeout, lambda view: None)
 
     def result(self, timeout: float | None = None) -> R:
         """What the task returned.
 
         Raises ResultTimeout, TaskFailed (with the last attempt's error and traceback), TaskCancelled,
-        TaskExpired, and Gone when it has ended longer ago than results are kept.
+        TaskExpired, and Gone when it has ended longer ago than results are kept. Forbidden, as soon as that
+        is known, where the token has not both scopes read and payload for the task's queue.
         """
-        return self._result_of(self.wait(timeout))
+        return self._result_of(self._wait(timeout, _require_result))
 
     async def result_async(self, timeout: float | None = None) -> R:
         """As `result`."""
-        return self._result_of(await self.wait_async(timeout))
+        return self._result_of(await self._wait_async(timeout, _require_result))
+
+    def _wait(self, timeout: float | None, check: Callable[[TaskView], object]) -> TaskView:
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            view = self._reader.client.get_task(self.id, wait_ms=_wait_ms(until))
+            if view.state in _ENDED:
+                return view
+            check(view)
+            self._check_time(until, timeout, view)
+
+    async def _wait_async(self, timeout: float | None, check: Callable[[TaskView], object]) -> TaskView:
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            view = await self._reader.async_client.get_task(self.id, wait_ms=_wait_ms(until))
+            if view.state in _ENDED:
+                return view
+            check(view)
+            self._check_time(until, timeout, view)
 
     def _check_time(self, until: float | None, timeout: float | None, view: TaskView) -> None:
         if until is not None and time.monotonic() >= until:
@@ -104,7 +115,7 @@ class Handle(Generic[R]):
     def _result_of(self, view: TaskView) -> R:
         if view.state != "completed":
             self._raise_end(view)
-        result: R = self._decode(self._reader.open_result(self.id, view.result))
+        result: R = self._decode(self._reader.open_result(self.id, _require_result(view)))
         return result
 
     def _raise_end(self, view: TaskView) -> NoReturn:
@@ -116,6 +127,17 @@ class Handle(Generic[R]):
             raise error(detail, task_id=self.id, type=last.type, traceback=traceback)
         reason = f" ({view.reason})" if view.reason else ""
         raise error(f"{view.name} is {view.state}{reason}", task_id=self.id)
+
+
+def shown(field: msgspec.Raw | msgspec.UnsetType, queue: str) -> msgspec.Raw:
+    """The payload or result of a task; raises Forbidden where the server did not show it."""
+    if isinstance(field, msgspec.UnsetType):
+        raise Forbidden(f"the token lacks the scope payload for queue {queue!r}")
+    return field
+
+
+def _require_result(view: TaskView) -> msgspec.Raw:
+    return shown(view.result, view.queue)
 
 
 def _wait_ms(until: float | None) -> int:

@@ -8,7 +8,7 @@ import typer
 from taskqueuex.cli.app import app, asks_server
 from taskqueuex.cli.failures import USAGE, Failure
 from taskqueuex.cli.inputs import given, json_value, pairs
-from taskqueuex.cli.terminal import Terminal, at
+from taskqueuex.cli.terminal import NOT_SHOWN, Terminal, at
 
 __all__ = ["group"]
 
@@ -80,7 +80,8 @@ def _show(tqx: Terminal, schedule: dict[str, Any]) -> None:
         return
     last = schedule.pop("last")
     runs = schedule.pop("next_runs")
-    tqx.facts({**schedule, "next runs": ", ".join(at(run) for run in runs)})
+    hidden = {} if "payload" in schedule["task"] else {"its payload": NOT_SHOWN}
+    tqx.facts({**schedule, **hidden, "next runs": ", ".join(at(run) for run in runs)})
     if last is not None:
         tqx.facts({"last run": f"{at(last['at'])} {last['outcome']}", **given(_without_time(last))})
 

@@ -11,7 +11,7 @@ from taskqueuex.cli import filters
 from taskqueuex.cli.app import app, asks_server
 from taskqueuex.cli.failures import USAGE, ApiError, Failure
 from taskqueuex.cli.inputs import json_value
-from taskqueuex.cli.terminal import Terminal, at
+from taskqueuex.cli.terminal import NOT_SHOWN, Terminal, at
 
 __all__ = ["group"]
 
@@ -61,7 +61,7 @@ def list_tasks(
 
 
 def _row(task: dict[str, Any]) -> tuple[Any, ...]:
-    payload = _short(task["payload"])
+    payload = _short(task["payload"]) if "payload" in task else None
     created = at(task["created_at"])
     return (
         *(task[name] for name in ("id", "queue", "state", "name", "group", "priority", "attempt")),
@@ -86,7 +86,8 @@ def show(
     if tqx.is_json:
         tqx.json(raw)
     else:
-        tqx.facts(msgspec.json.decode(raw))
+        task = msgspec.json.decode(raw)
+        tqx.facts({**task, **{name: NOT_SHOWN for name in ("result", "payload") if name not in task}})
 
 
 @_command("history")

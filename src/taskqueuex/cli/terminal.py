@@ -15,7 +15,10 @@ from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.failures import USAGE, Failure
 from taskqueuex.cli.http import Client
 
-__all__ = ["Terminal", "age", "at", "console", "printable"]
+__all__ = ["NOT_SHOWN", "Terminal", "age", "at", "console", "printable"]
+
+NOT_SHOWN = "(not shown: needs the scope payload)"
+"""Where the answer has no payload or no result: that is not to know, rather than null."""
 
 _WIDE = 250  # columns where nobody looks: tables in files and pipes are not folded
 

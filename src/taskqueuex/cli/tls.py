@@ -54,8 +54,8 @@ def client(
     scope: Annotated[
         list[str],
         typer.Option(
-            help="produce, consume, read or operate, alone or for queues (produce:orders.*), or admin; "
-            "may be repeated."
+            help="produce, consume, read, payload or operate, alone or for queues (produce:orders.*), or "
+            "admin; may be repeated."
         ),
     ],
     out: Out = Path("."),

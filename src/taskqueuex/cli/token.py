@@ -39,8 +39,8 @@ def create(
     scope: Annotated[
         list[str],
         typer.Option(
-            help="produce, consume, read or operate, alone or for queues (produce:orders.*), or admin; "
-            "may be repeated."
+            help="produce, consume, read, payload or operate, alone or for queues (produce:orders.*), or "
+            "admin; may be repeated."
         ),
     ],
     expires: Annotated[

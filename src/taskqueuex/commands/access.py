@@ -24,8 +24,8 @@ __all__ = [
 Scope = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^(admin|(produce|consume|read|operate)(:[A-Za-z0-9._*-]{1,128})?)$(?!\n)",
-        description="admin; or produce, consume, read, operate, each alone or with a pattern of queues",
+        pattern=r"^(admin|(produce|consume|read|payload|operate)(:[A-Za-z0-9._*-]{1,128})?)$(?!\n)",
+        description="admin; or produce, consume, read, payload, operate, alone or with a pattern of queues",
     ),
 ]
 PrincipalKind = Literal["anyone", "token", "certificate", "local"]

@@ -1,8 +1,9 @@
 """In whose name a call is made, and what that one may do.
 
-A scope is `produce`, `consume`, `read` or `operate`, for all queues or, behind a colon, for those whose
-names match a pattern: `produce:orders.*`. A star stands for any characters. `admin` may do everything.
-No scope includes another: whoever may enqueue cannot look.
+A scope is `produce`, `consume`, `read`, `payload` or `operate`, for all queues or, behind a colon, for those
+whose names match a pattern: `produce:orders.*`. A star stands for any characters. `admin` may do everything.
+No scope includes another: whoever may enqueue cannot look. `payload` allows no call; it says whether the
+answers of those that are allowed show payloads and results.
 """
 
 import fnmatch
@@ -16,8 +17,8 @@ __all__ = ["ANYONE", "SCOPES", "Peer", "Principal", "matcher", "parse_scope"]
 
 Kind = Literal["anyone", "token", "certificate", "local"]
 
-SCOPES: Final = ("produce", "consume", "read", "operate", "admin")
-_SCOPE = re.compile(r"(produce|consume|read|operate)(?::([A-Za-z0-9._*-]{1,128}))?").fullmatch
+SCOPES: Final = ("produce", "consume", "read", "payload", "operate", "admin")
+_SCOPE = re.compile(r"(produce|consume|read|payload|operate)(?::([A-Za-z0-9._*-]{1,128}))?").fullmatch
 _CACHE_MAX = 1_024
 
 
@@ -28,8 +29,8 @@ def parse_scope(text: str) -> tuple[str, str]:
     found = _SCOPE(text)
     if found is None:
         raise ValueError(
-            f"{text!r} is not a scope: produce, consume, read or operate, each alone or with a pattern of "
-            "queues as in produce:orders.*, or admin"
+            f"{text!r} is not a scope: produce, consume, read, payload or operate, each alone or with a "
+            "pattern of queues as in produce:orders.*, or admin"
         )
     return found[1], found[2] or "*"
 
@@ -87,6 +88,10 @@ class Principal:
                 self._cache.clear()
             self._cache[scope, queue] = found
         return found
+
+    def sees_payloads(self, queue: str) -> bool:
+        """Whether payloads and results of a queue are shown to it. Writes nothing: any thread may ask."""
+        return not self.restricted or self._match("payload", queue)
 
     def patterns_of(self, scope: str) -> list[str] | None:
         """The patterns of queues that it has a scope for; None: for all of them."""

@@ -18,6 +18,7 @@ __all__ = [
     "ScheduleList",
     "ScheduleView",
     "ScheduledTask",
+    "ScheduledTaskView",
 ]
 
 EVERY_MS_MIN = 100
@@ -27,6 +28,15 @@ Outcome = Literal["fired", "skipped", "refused"]
 
 class ScheduledTask(TaskFields, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
     """The task of every occurrence. `delay_ms` and `ttl_ms` count from when it is enqueued."""
+
+
+class ScheduledTaskView(TaskFields, omit_defaults=True, gc=False, kw_only=True):
+    """The task of every occurrence, as it is shown.
+
+    `payload` is there even where it is null, and absent for who lacks the scope payload for the queue.
+    """
+
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # type: ignore[assignment]  # of those that are sent it is never absent
 
 
 class PutSchedule(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False, kw_only=True):
@@ -65,7 +75,7 @@ class ScheduleView(msgspec.Struct, gc=False, kw_only=True):
     every_ms: int | None
     timezone: str
     queue: str
-    task: ScheduledTask
+    task: ScheduledTaskView
     overlap: Overlap
     catch_up: bool
     paused: bool

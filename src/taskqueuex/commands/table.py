@@ -24,7 +24,12 @@ Every path has at most one parameter, the command's `target`. `kind` says who an
     all       every queue: the scope without a pattern. These tell of the server as a whole
 
 A parent that a new task depends on must be in a queue that the caller may read or put tasks into; where
-the task is handed the results of its parents, in one that it may read.
+the task is handed the results of its parents, in one that it has both `read` and `payload` for, since whoever
+consumes the task sees them.
+
+The scope `payload` allows no call. Where `payloads` is true, the answer shows tasks or schedules, and leaves
+out payload and result of those whose queue the caller has it not for (`engine/views.py`). What a consumer
+is handed has them always.
 
 Scope `public` needs no credentials, `any` needs some, whatever they allow.
 """
@@ -61,6 +66,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     replies: MappingProxyType[int, Any]
     errors: tuple[int, ...] = ()  # statuses of its own, beside those that any call can have
     idempotent_key: bool = False  # whether an Idempotency-Key is honoured
+    payloads: bool = False  # whether its answer has room for payloads, which the scope payload fills
     audited: bool = False  # whether the audit has a row of every call
     streams: bool = False  # whether the answer goes on, as server-sent events with the data of `replies`
 
@@ -223,6 +229,7 @@ _ROWS = (
         "A task",
         queues="task",
         query=tasks.WaitQuery,
+        payloads=True,
         replies={200: tasks.TaskView},
         errors=(404, 410),
     ),
@@ -235,6 +242,7 @@ _ROWS = (
         "Tasks that match a filter",
         queues="filter",
         query=tasks.ListTasks,
+        payloads=True,
         replies={200: tasks.TaskList},
         errors=(422,),
     ),
@@ -348,6 +356,7 @@ _ROWS = (
         "Workflows",
         queues="each",
         query=tasks.CursorQuery,
+        payloads=True,
         replies={200: tasks.WorkflowList},
         errors=(422,),
     ),
@@ -360,6 +369,7 @@ _ROWS = (
         "A workflow and its tasks",
         queues="each",
         query=tasks.CursorQuery,
+        payloads=True,
         replies={200: tasks.WorkflowView},
         errors=(404, 422),
     ),
@@ -476,6 +486,7 @@ _ROWS = (
         "Create a schedule or replace its definition",
         queues="schedule",
         body=schedules.PutSchedule,
+        payloads=True,
         replies={200: schedules.ScheduleView, 201: schedules.ScheduleView},
         errors=(422,),
     ),
@@ -487,6 +498,7 @@ _ROWS = (
         "read",
         "A schedule, its next runs and its last",
         queues="schedule",
+        payloads=True,
         replies={200: schedules.ScheduleView},
         errors=(404,),
     ),
@@ -499,6 +511,7 @@ _ROWS = (
         "Schedules",
         queues="each",
         query=schedules.ListSchedules,
+        payloads=True,
         replies={200: schedules.ScheduleList},
         errors=(422,),
     ),
@@ -521,6 +534,7 @@ _ROWS = (
         "operate",
         "Let a schedule enqueue nothing more",
         queues="schedule",
+        payloads=True,
         replies={200: schedules.ScheduleView},
         errors=(404,),
     ),
@@ -532,6 +546,7 @@ _ROWS = (
         "operate",
         "Let a schedule go on from now",
         queues="schedule",
+        payloads=True,
         replies={200: schedules.ScheduleView},
         errors=(404,),
     ),

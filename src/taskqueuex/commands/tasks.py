@@ -61,7 +61,10 @@ class TaskError(msgspec.Struct, gc=False):
 
 
 class TaskView(msgspec.Struct, gc=False, kw_only=True):
-    """A task as anybody may see it; the lease token is shown to its holder alone."""
+    """A task as those see it who may read it; the lease token is shown to its holder alone.
+
+    `payload` and `result` are absent, not null, for who lacks the scope payload for its queue.
+    """
 
     id: str
     queue: str
@@ -80,7 +83,7 @@ class TaskView(msgspec.Struct, gc=False, kw_only=True):
     lease_expires_at: int | None
     worker: str | None
     progress: msgspec.Raw
-    result: msgspec.Raw
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     errors: list[TaskError]
     reason: str | None
     cancel_requested: bool
@@ -91,7 +94,7 @@ class TaskView(msgspec.Struct, gc=False, kw_only=True):
     workflow: str | None
     unique_key: str | None
     timeout_ms: int | None
-    payload: msgspec.Raw
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class WaitQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):

@@ -52,17 +52,21 @@ def admit_parents(
     """Whether a new task may depend on tasks of other queues; raises Forbidden.
 
     `queue` is the task's (None: it does not exist yet), `parents` the names of its parents' queues.
-    Returns its `with_parents`: settled as False where the caller may not read all parents, so that no
-    later setting of its queue hands their results over.
+    Returns its `with_parents`: settled as False where the caller may not see the results of all parents, so
+    that no later setting of its queue hands them over.
     """
     principal = core.principal
-    hidden = [name for name in parents if not principal.allows("read", name)]
+    hidden = [
+        name for name in parents if not (principal.allows("read", name) and principal.allows("payload", name))
+    ]
     if not hidden:
         return with_parents
     handed = with_parents if with_parents is not None else queue is not None and queue.config.with_parents
     for name in hidden:
         if handed:
-            raise Forbidden("with_parents: the scope read is needed for the queue of each parent")
-        if not principal.allows("produce", name):
+            raise Forbidden(
+                "with_parents: the scopes read and payload are needed for the queue of each parent"
+            )
+        if not (principal.allows("read", name) or principal.allows("produce", name)):
             raise Forbidden("depends_on: the scope read or produce is needed for the queue of each parent")
     return False

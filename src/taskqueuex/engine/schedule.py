@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskqueuex.commands.produce import Dependency, EnqueueTask
-from taskqueuex.commands.schedules import ScheduledTask
+from taskqueuex.commands.schedules import ScheduledTask, ScheduledTaskView
 from taskqueuex.engine.calendar import NEVER, Calendar
 from taskqueuex.model.schedule import ScheduleRecord, ScheduleState
 
@@ -14,6 +14,7 @@ __all__ = ["Schedule"]
 
 RUNS_SHOWN = 5
 _decode_task = msgspec.json.Decoder(ScheduledTask).decode
+_decode_view = msgspec.json.Decoder(ScheduledTaskView).decode
 
 
 class Schedule:
@@ -38,6 +39,12 @@ class Schedule:
         self.calendar = calendar
         self.task = _decode_task(record.task)
         self._upcoming: deque[int] = deque()
+
+    def task_view(self, *, with_payload: bool) -> ScheduledTaskView:
+        """The task as it is shown, with its payload or without."""
+        view = _decode_view(self.record.task)
+        view.payload = self.task.payload if with_payload else msgspec.UNSET
+        return view
 
     def due_at(self) -> int:
         """When it has to be looked at; 0: not at all."""

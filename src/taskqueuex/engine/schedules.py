@@ -11,6 +11,7 @@ import msgspec
 
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.limits import META_BYTES_MAX, META_MAX
+from taskqueuex.commands.principal import Principal
 from taskqueuex.commands.produce import EnqueueReply
 from taskqueuex.commands.schedules import LastOccurrence, PutSchedule, ScheduleList, ScheduleView
 from taskqueuex.commands.tasks import DeletedReply
@@ -72,13 +73,13 @@ def put_schedule(core: Core, call: Call) -> tuple[int, ScheduleView]:
         schedule = core.schedules[record.name] = Schedule(record, ScheduleState(next_at), calendar)
         _save_definition(core, schedule)
         _save_state(core, schedule)
-        return 201, _view(core, schedule)
+        return 201, _view(core, schedule, call.principal)
     if body.paused is not None and body.paused != schedule.record.paused:
         _set_paused(core, schedule, body.paused)
     record.paused = schedule.record.paused
     if record != schedule.record:
         _redefine(core, schedule, record, calendar, next_at)
-    return 200, _view(core, schedule)
+    return 200, _view(core, schedule, call.principal)
 
 
 def _record(name: str, created_at: int, body: PutSchedule) -> ScheduleRecord:
@@ -133,7 +134,7 @@ def _redefine(
 
 def get_schedule(core: Core, call: Call) -> tuple[int, ScheduleView]:
     """GET /v1/schedules/{name}."""
-    return 200, _view(core, _find(core, call.target))
+    return 200, _view(core, _find(core, call.target), call.principal)
 
 
 def list_schedules(core: Core, call: Call) -> tuple[int, ScheduleList]:
@@ -149,7 +150,7 @@ def list_schedules(core: Core, call: Call) -> tuple[int, ScheduleList]:
         if not call.principal.allows("read", schedule.record.queue):
             continue
         room -= len(schedule.record.task)
-        views.append(_view(core, schedule))
+        views.append(_view(core, schedule, call.principal))
     return 200, ScheduleList(views, None)
 
 
@@ -167,7 +168,7 @@ def pause_schedule(core: Core, call: Call) -> tuple[int, ScheduleView]:
     schedule = _find(core, call.target)
     if not schedule.record.paused:
         _set_paused(core, schedule, True)
-    return 200, _view(core, schedule)
+    return 200, _view(core, schedule, call.principal)
 
 
 def resume_schedule(core: Core, call: Call) -> tuple[int, ScheduleView]:
@@ -175,7 +176,7 @@ def resume_schedule(core: Core, call: Call) -> tuple[int, ScheduleView]:
     schedule = _find(core, call.target)
     if schedule.record.paused:
         _set_paused(core, schedule, False)
-    return 200, _view(core, schedule)
+    return 200, _view(core, schedule, call.principal)
 
 
 def _set_paused(core: Core, schedule: Schedule, paused: bool) -> None:
@@ -208,7 +209,8 @@ def _find(core: Core, name: str) -> Schedule:
     return schedule
 
 
-def _view(core: Core, schedule: Schedule) -> ScheduleView:
+def _view(core: Core, schedule: Schedule, principal: Principal) -> ScheduleView:
+    """A schedule as a caller may see it."""
     record, state = schedule.record, schedule.state
     runs = list(schedule.upcoming(core.now_ms))
     last = None
@@ -222,7 +224,7 @@ def _view(core: Core, schedule: Schedule) -> ScheduleView:
         every_ms=record.every_ms,
         timezone=record.timezone,
         queue=record.queue,
-        task=schedule.task,
+        task=schedule.task_view(with_payload=principal.sees_payloads(record.queue)),
         overlap="queue" if record.overlap == "queue" else "skip",
         catch_up=record.catch_up,
         paused=record.paused,

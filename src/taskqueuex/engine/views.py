@@ -1,9 +1,13 @@
-"""Tasks as the API shows them: the task, its history, and why it is not running."""
+"""Tasks as the API shows them: the task, its history, and why it is not running.
+
+Whether a task's payload and result are shown is decided here, for every view of a task there is."""
 
 import msgspec
 
 from taskqueuex.commands.call import Call
+from taskqueuex.commands.principal import Principal
 from taskqueuex.commands.tasks import HistoryEvent, TaskError, TaskView, WhyReason, WhyReply
+from taskqueuex.engine.admission import queue_name
 from taskqueuex.engine.core import Core, Partition, Task
 from taskqueuex.engine.disciplines import order_key
 from taskqueuex.engine.steer import visible
@@ -26,18 +30,24 @@ CHILDREN_SHOWN = 1_000
 
 
 def task_view(
+    principal: Principal,
     task_id: bytes,
-    queue_name: str,
+    queue: str,
     max_attempts: int,
     record: TaskRecord,
     status: TaskStatus,
     lease: LeaseRecord | None,
     children: list[bytes],
 ) -> TaskView:
-    """A task as anybody may see it."""
+    """A task as a caller may see it, who may read it at all. Of who sees no payloads, none is looked at."""
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    if principal.sees_payloads(queue):
+        payload = msgspec.Raw(record.payload or b"null")
+        result = msgspec.Raw(status.result) if status.result is not None else _NULL
     return TaskView(
         id=format_id(task_id),
-        queue=queue_name,
+        queue=queue,
         name=record.name,
         state=STATE_NAMES[status.state],
         priority=record.priority,
@@ -53,7 +63,7 @@ def task_view(
         lease_expires_at=lease.expires_at if lease is not None else None,
         worker=status.worker or None,
         progress=msgspec.Raw(status.progress) if status.progress is not None else _NULL,
-        result=msgspec.Raw(status.result) if status.result is not None else _NULL,
+        result=result,
         errors=[
             TaskError(e.at, e.attempt, e.type, e.message, e.traceback, e.worker) for e in status.errors or ()
         ],
@@ -66,20 +76,23 @@ def task_view(
         workflow=format_id(record.workflow) if record.workflow else None,
         unique_key=record.unique_key or None,
         timeout_ms=record.timeout_ms or None,
-        payload=msgspec.Raw(record.payload or b"null"),
+        payload=payload,
     )
 
 
 def get_task(core: Core, call: Call) -> tuple[int, TaskView]:
     """GET /v1/tasks/{id}."""
     task = visible(core, core.find(parse_id(call.target)))
-    core.require_payloads([task])
+    queue = task.partition.queue
+    name = queue_name(queue)
+    if call.principal.sees_payloads(name):
+        core.require_payloads([task])
     lease = core.leases.get(task.id)
     children = core.children_of(task, CHILDREN_SHOWN)
-    queue = task.partition.queue
     return 200, task_view(
+        call.principal,
         task.id,
-        queue.name.partition("\0")[0],
+        name,
         queue.config.max_attempts,
         task.record,
         task.status,

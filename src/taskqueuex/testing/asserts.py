@@ -3,6 +3,7 @@
 from typing import Any
 
 from taskqueuex.app import Task
+from taskqueuex.app.handle import shown
 from taskqueuex.commands.tasks import TaskView
 
 __all__ = ["assert_enqueued", "assert_not_enqueued", "enqueued"]
@@ -14,7 +15,7 @@ def enqueued(task: Task[Any, Any], *, queue: str | None = None) -> list[tuple[Ta
     """All tasks of this kind that the server knows, ended ones too, with the arguments of each by name."""
     found = []
     for view in task.owner.client.iterate_tasks(name=task.name, queue=queue):
-        payload = task.owner.open(view.payload, task.name)
+        payload = task.owner.open(shown(view.payload, view.queue), task.name)
         args, kwargs = task.arguments.decode(payload)
         names = [name for name in task.arguments.names if name not in kwargs]
         found.append((view, {**dict(zip(names, args, strict=False)), **kwargs}))

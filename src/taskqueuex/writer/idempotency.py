@@ -59,11 +59,16 @@ class IdempotencyKeys:
     def hash_of(call: Call) -> bytes:
         """What a key is kept under: it is scoped to the caller, the method and the path.
 
-        Without credentials it is what it was before there were any, so that stored keys stay good.
+        Without credentials it is what it was before there were any, so that stored keys stay good. A token
+        has the same scopes for ever; certificates of one name may differ in theirs, and an answer that shows
+        payloads is no other's than theirs who have the same.
         """
+        principal = call.principal
         scope = f"{call.command.name}\0{call.target}\0{call.key}"
-        if call.principal.id:
-            scope = f"\1{call.principal.id}\0{scope}"
+        if principal.id:
+            scope = f"\1{principal.id}\0{scope}"
+            if call.command.payloads and principal.kind == "certificate":
+                scope = f"\2{' '.join(sorted(principal.scopes))}\0{scope}"
         return blake2b(scope.encode(), digest_size=16).digest()
 
     def find(self, key_hash: bytes, call: Call) -> Answer | None:

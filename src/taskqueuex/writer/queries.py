@@ -82,7 +82,9 @@ class Query(ReadRequest):
             if self.inline_only:
                 edges += tiers.volatile.scan_children(task_id, b"", CHILDREN_SHOWN)
             children = [child for child, _ in edges]
-        return task_view(task_id, name, max_attempts, task.record, status, task.lease, children)
+        return task_view(
+            self.call.principal, task_id, name, max_attempts, task.record, status, task.lease, children
+        )
 
 
 def _filter_of(core: Core, call: Call) -> TaskFilter:
