@@ -141,8 +141,13 @@ def test_a_worker_that_is_unheard_of_since_a_restart_is_there_while_its_lease_ho
     _enqueue(sim, 2)
     (task,) = _take(sim, 1, "w")
     sim.crash()
-    sim.call("get_task", task["id"])  # what runs is in memory once it was asked for
-    assert "workers_busy" in _codes(sim)
+    assert "workers_busy" in _codes(sim)  # by whom that one is run is not known yet
+    sim.call("get_task", task["id"])
+    assert "1 worker takes" in _reasons(sim)["workers_busy"]["detail"]
+    _let_rates_pass(sim)
+    sim.advance(200_000)
+    sim.settle()
+    assert "no_consumer" in _codes(sim)
 
 
 def test_workers_without_a_name_are_seen_by_what_they_run(sim):
@@ -228,9 +233,24 @@ def test_what_is_beyond_the_bound_of_a_walk_is_not_told(sim, monkeypatch):
     assert "run" in _reasons(sim)["workers_busy"]["detail"].partition(";")[0]
     monkeypatch.setattr(module, "LEASES_SEEN", 2)
     detail = _reasons(sim)["workers_busy"]["detail"]
-    assert "1 worker takes from it; 3 tasks of this queue run" in detail
+    assert "at least 1 worker takes from it; 3 tasks of this queue run" in detail
     _hello(sim, bye=True)
     assert "no_consumer" not in _codes(sim)  # some of them are of somebody
+
+
+def test_of_more_workers_than_are_looked_at_none_is_said_to_be_missing(sim, monkeypatch):
+    monkeypatch.setattr(module, "WORKERS_SEEN", 2)
+    _hello(sim, "a", queues=["other"])
+    _hello(sim, "b")
+    _enqueue(sim)
+    sim.call("quiet_worker", "b")
+    assert "workers_quiet" in _codes(sim)
+    _hello(sim, "c")
+    assert "workers_quiet" not in _codes(sim)
+    assert "workers_busy" in _codes(sim)
+    _hello(sim, "c", bye=True)
+    _hello(sim, "b", bye=True)
+    assert "no_consumer" in _codes(sim)
 
 
 # What it is told to do
@@ -313,7 +333,7 @@ def test_groups_at_their_limit(sim):
     assert "max_running_per_group" not in _codes(sim)  # there is another
     _take(sim, 1, "w")
     reason = _reasons(sim)["max_running_per_group"]
-    assert "2 of 2 groups with waiting tasks are held up: 1 tasks of each run" in reason["detail"]
+    assert "2 of 2 groups with waiting tasks are held up: 1 task of each runs" in reason["detail"]
     _end(sim, a)
     assert "max_running_per_group" not in _codes(sim)
 

@@ -1,8 +1,8 @@
 """Why a queue is slow: what holds up its tasks, worst first.
 
 All is computed from what is in memory: counters of partitions, the workers as they were last heard of, the
-front of the line of polls, and bounded walks over leases and groups. Nothing is read for it. Where a walk
-ends at its bound, what it counted is told as "at least", or not at all.
+front of the line of polls, and bounded walks over workers, leases and groups. Nothing is read for it. Where
+a walk ends at its bound, what it counted is told as "at least", or not at all.
 
 Reasons tell how many workers there are and never which, so that who may see the queue may see them all.
 """
@@ -22,8 +22,9 @@ __all__ = ["queue_why"]
 
 HEARD_LATELY_MS = 30_000  # a worker that neither waits nor runs anything is there if it called since
 POLLS_SEEN = 1_000
-LEASES_SEEN = 10_000
-GROUPS_SEEN = 10_000
+WORKERS_SEEN = 2_000
+LEASES_SEEN = 2_000  # with the others, a few milliseconds of a turn at most
+GROUPS_SEEN = 2_000
 TIMERS_SEEN = 64
 _MARGIN = 1.1  # rates that differ by less are the same
 _NEARLY = 0.9  # of a limit, or of all groups
@@ -75,23 +76,27 @@ class _Consumers:
         self.resting = 0  # those that are quiet or stopping
         self.slots: int | None = 0  # what the working ones can run at once; None: some have not said
         self.running: int | None = 0  # what they run, of all queues; None: too many leases to count
-        self.unnamed = unnamed  # somebody without a name runs tasks of it
+        self.unnamed = unnamed  # there are others, of whom no more is known
 
 
 def _consumers(core: Core, queue: Queue) -> _Consumers:
     running: dict[str, int] = {}
     holders: set[str] = set()  # of tasks of this queue
+    mine = 0
     for task_id, lease in islice(core.leases.items(), LEASES_SEEN):
         running[lease.worker] = running.get(lease.worker, 0) + 1
         task = core.tasks.get(task_id)
         if task is not None and task.partition.queue is queue:
             holders.add(lease.worker)
+            mine += 1
     counted = len(core.leases) <= LEASES_SEEN
-    found = _Consumers(unnamed="" in holders or (not counted and queue.running > 0))
+    # What ran when the server started is not in memory yet: by whom it is run is not known.
+    others = len(core.workers) > WORKERS_SEEN or mine < queue.running
+    found = _Consumers(unnamed="" in holders or others)
     holders.discard("")
     lately = core.now_ms - HEARD_LATELY_MS
     total = 0
-    for name, worker in core.workers.items():
+    for name, worker in islice(core.workers.items(), WORKERS_SEEN):
         if name in holders:
             holders.discard(name)
         elif queue.name not in worker.queues or (worker.last_seen_at < lately and name not in running):
@@ -105,7 +110,9 @@ def _consumers(core: Core, queue: Queue) -> _Consumers:
             found.slots = None
         elif found.slots is not None:
             found.slots += worker.concurrency
-    if holders:  # they have made no call since the server started, and their leases hold
+    if others:
+        counted, found.slots = False, None
+    elif holders:  # they have made no call since the server started, and their leases hold
         found.working += len(holders)
         found.slots = None
         total += sum(running[name] for name in holders)
@@ -129,13 +136,14 @@ def _workers_busy(look: _Look) -> Iterator[WhyReason]:
     consumers, queue = look.consumers, look.queue
     if not look.served or look.polls:
         return
-    if not consumers.working and (consumers.resting or not (consumers.unnamed or look.rate_out)):
+    if not (consumers.working or consumers.unnamed or (look.rate_out and not consumers.resting)):
         return
     if look.config.max_running is not None and queue.running >= look.config.max_running:
         return  # more workers would not help
     detail = f"{_tasks(look.ready, *_ARE)} ready, and nobody asks for more"
     if consumers.working:
-        detail += f": {_many(consumers.working, 'worker takes', 'workers take')} from it"
+        least = "at least " if consumers.unnamed else ""
+        detail += f": {least}{_many(consumers.working, 'worker takes', 'workers take')} from it"
         if consumers.running is not None:
             of = f" of at most {consumers.slots:,}" if consumers.slots else ""
             run = "runs" if consumers.working == 1 else "run"
@@ -250,10 +258,11 @@ def _told_of_groups(look: _Look, held: list[Group], servable: int, exact: bool) 
         by_code[code] = by_code.get(code, 0) + 1
     if not held:  # those that hold it up have not been looked at since the server started
         by_code["group_running" if config.ordered_groups else "max_running_per_group"] = 0
+    limit = config.max_running_per_group or 0
     why = {
         "group_running": "a task of each runs, and groups are ordered",
         "group_retrying": "a task of each waits for its next attempt, and groups are ordered",
-        "max_running_per_group": f"{config.max_running_per_group} tasks of each run, as many as may",
+        "max_running_per_group": f"{_tasks(limit, 'of each runs', 'of each run')}, as many as may",
     }
     for code in ("group_running", "group_retrying", "max_running_per_group"):
         if code not in by_code:
