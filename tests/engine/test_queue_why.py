@@ -405,6 +405,14 @@ def test_more_that_comes_in_than_goes_out(sim):
     assert "growing" not in _codes(sim)
 
 
+def test_a_few_tasks_are_no_backlog(sim):
+    _enqueue(sim, 5)
+    assert "growing" not in _next_second(sim)
+    _end(sim, _take(sim, 2, "w"))
+    sim.advance(20_000)
+    assert "draining" not in _next_second(sim)
+
+
 def test_a_backlog_that_shrinks_and_how_long_it_takes(sim):
     _enqueue(sim, 30)
     _let_rates_pass(sim)

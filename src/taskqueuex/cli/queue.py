@@ -96,7 +96,7 @@ def why(tqx: Terminal, name: Name) -> None:
 def groups(
     tqx: Terminal,
     name: Name,
-    limit: Annotated[int, typer.Option(help="How many, at most 1000.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 100,
 ) -> None:
     """Which groups share a queue, those with the most ready tasks first."""
     answer = tqx.client.ask("queue_groups", name, query={"limit": limit})
@@ -104,7 +104,7 @@ def groups(
         tqx.json(answer)
         return
     if not answer["kept"]:
-        tqx.note(f"{name} does not look at groups: it is not round_robin, and has no limit per group")
+        tqx.line(f"{name} does not look at groups: it is not round_robin, and has no limit per group")
         return
     tqx.table(
         ("group", "weight", "ready", "running", "retrying", "share", ""),

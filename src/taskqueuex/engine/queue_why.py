@@ -26,6 +26,7 @@ WORKERS_SEEN = 2_000
 LEASES_SEEN = 2_000  # with the others, a few milliseconds of a turn at most
 GROUPS_SEEN = 2_000
 TIMERS_SEEN = 64
+_BACKLOG = 10  # ready tasks: fewer are none
 _MARGIN = 1.1  # rates that differ by less are the same
 _NEARLY = 0.9  # of a limit, or of all groups
 _FAILING = 0.1  # attempts that fail: fewer are nothing to name
@@ -279,7 +280,7 @@ def _told_of_groups(look: _Look, held: list[Group], servable: int, exact: bool) 
 
 
 def _growing(look: _Look) -> Iterator[WhyReason]:
-    if look.ready and look.rate_in > _MARGIN * look.rate_out:
+    if look.ready >= _BACKLOG and look.rate_in > _MARGIN * look.rate_out:
         yield WhyReason(
             "growing",
             f"{_rate(look.rate_in)} come in, and {_rate(look.rate_out)} are completed, of late",
@@ -288,12 +289,12 @@ def _growing(look: _Look) -> Iterator[WhyReason]:
 
 def _draining(look: _Look) -> Iterator[WhyReason]:
     shrinks = look.rate_out - look.rate_in
-    if look.served and look.rate_out > _MARGIN * look.rate_in:
+    if look.served and look.ready >= _BACKLOG and look.rate_out > _MARGIN * look.rate_in:
         left = _span(1000 * look.ready / shrinks)
         yield WhyReason(
             "draining",
             f"{_rate(look.rate_out)} are completed, and {_rate(look.rate_in)} come in: the "
-            f"{_tasks(look.ready)} that {_ARE[look.ready != 1]} ready will be done in about {left}",
+            f"{_tasks(look.ready)} that are ready will be done in about {left}",
         )
 
 
