@@ -41,6 +41,8 @@ ACCESS = {
     "dead_groups": ("read", "queue"),
     "put_queue": ("operate", "queue"),
     "get_queue": ("read", "queue"),
+    "queue_why": ("read", "queue"),
+    "queue_groups": ("read", "queue"),
     "list_queues": ("read", "rows"),
     "delete_queue": ("operate", "queue"),
     "pause_queue": ("operate", "queue"),

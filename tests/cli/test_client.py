@@ -84,6 +84,32 @@ def test_a_queue_lives_its_life(tqx, queue):
     tqx("queue", "show", queue, code=3)
 
 
+def test_why_a_queue_is_slow_is_told(tqx, queue):
+    tqx("queue", "why", queue, code=3)
+    tqx("queue", "create", queue)
+    assert f"nothing holds {queue} up" in tqx("queue", "why", queue)
+    tqx("enqueue", queue, "--delay-ms", "60000")
+    assert re.search(
+        r"^not_due: none is ready: 1 task is .* \(until 20\d\d-.*Z\)$", tqx("queue", "why", queue), re.M
+    )
+    tqx("queue", "pause", queue)
+    reasons = tqx.asked("queue", "why", queue)["reasons"]
+    assert [reason["code"] for reason in reasons] == ["paused", "not_due"]
+
+
+def test_the_groups_of_a_queue_are_told(tqx, queue):
+    tqx("queue", "create", queue)
+    assert "does not look at groups" in tqx("queue", "groups", queue)
+    tqx("queue", "set", queue, "--discipline", "round_robin", "--max-running-per-group", "1")
+    for group, weight in (("acme", "3"), ("acme", "3"), ("initech", "1")):
+        tqx("enqueue", queue, "--group", group, "--group-weight", weight)
+    shown = tqx("queue", "groups", queue)
+    assert re.search(r"acme +3 +2 +0 +0 +75\.0%", shown) and re.search(r"initech +1 +1 +0 +0 +25\.0%", shown)
+    answer = tqx.asked("queue", "groups", queue, "--limit", "1")
+    assert [each["group"] for each in answer["groups"]] == ["acme"]
+    tqx("queue", "groups", queue, "--limit", "0", code=2)
+
+
 def test_a_queue_with_tasks_is_deleted_by_force(tqx, queue):
     tqx("enqueue", queue)
     assert "1 tasks cancelled" in tqx("queue", "delete", queue, "--force", "--yes")

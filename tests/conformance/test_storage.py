@@ -209,6 +209,7 @@ def test_queues_partitions_groups_jobs_and_workflows_come_back(storage):
     assert storage.load_partition(place) == partition
     assert storage.get_group(place, b"g" * 16).head == b"h" * 24
     assert [key for key, _ in storage.scan_groups(place, b"", 10)] == [b"g" * 16]
+    assert storage.scan_groups(place, b"g" * 16 + b"\0", 10) == []
     assert storage.load_jobs() == [(b"job1", JobRecord("sweep", 1, filter={"queue": "q.x"}, ids=[one]))]
     assert [record.name for _, record in storage.scan_workflows(b"", 2)] == ["w2", "w1"]
     assert [record.name for _, record in storage.scan_workflows(two, 2)] == ["w0"]

@@ -345,6 +345,10 @@ class Machine(RuleBasedStateMachine):
     def purge(self, queue):
         self.submit("purge_queue", queue)
 
+    @rule(queue=st.sampled_from(QUEUES))
+    def look_at_queue(self, queue):
+        self.submit("queue_why", queue)
+
     @rule(queue=st.sampled_from(QUEUES), force=st.booleans())
     def delete_queue(self, queue, force):
         if self.random.random() < 0.4:

@@ -46,6 +46,14 @@ def test_a_worker_is_listed_with_what_it_says_of_itself(sim):
     assert {field: _listed(sim)[field] for field in said} == said
 
 
+def test_a_worker_that_said_its_queues_serves_them_whatever_one_call_takes_from(sim):
+    """Where queues have slots of their own, the worker asks for the tasks of each in calls of their own."""
+    _settle(sim, worker={"name": "w", "queues": ["q", "r"]}, dequeue={"queues": ["r"]})
+    assert _listed(sim)["queues"] == ["q", "r"]
+    _poll(sim, worker="plain")
+    assert _listed(sim, "plain")["queues"] == ["q"]
+
+
 def test_a_worker_that_says_bye_is_listed_no_more(sim):
     _hello(sim)
     _hello(sim, bye=True)

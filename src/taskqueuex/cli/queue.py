@@ -8,7 +8,7 @@ import typer
 from taskqueuex.cli.app import app, asks_server
 from taskqueuex.cli.failures import CONFLICT, NOT_FOUND, USAGE, ApiError, Failure
 from taskqueuex.cli.inputs import given, json_value
-from taskqueuex.cli.terminal import Terminal, age
+from taskqueuex.cli.terminal import Terminal, age, at
 from taskqueuex.commands.queues import PutQueue
 
 __all__ = ["group"]
@@ -76,6 +76,53 @@ def list_queues(tqx: Terminal) -> None:
 def show(tqx: Terminal, name: Name) -> None:
     """A queue: its settings, counts, rates and latencies."""
     _show(tqx, tqx.client.ask("get_queue", name))
+
+
+@_command("why")
+def why(tqx: Terminal, name: Name) -> None:
+    """Why a queue is slow, the worst reason first."""
+    answer = tqx.client.ask("queue_why", name)
+    if tqx.is_json:
+        tqx.json(answer)
+        return
+    if not answer["reasons"]:
+        tqx.line(f"nothing holds {name} up")
+    for reason in answer["reasons"]:
+        until = f" (until {at(reason['until'])})" if reason.get("until") else ""
+        tqx.line(f"{reason['code']}: {reason['detail']}{until}")
+
+
+@_command("groups")
+def groups(
+    tqx: Terminal,
+    name: Name,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 100,
+) -> None:
+    """Which groups share a queue, those with the most ready tasks first."""
+    answer = tqx.client.ask("queue_groups", name, query={"limit": limit})
+    if tqx.is_json:
+        tqx.json(answer)
+        return
+    if not answer["kept"]:
+        tqx.line(f"{name} does not look at groups: it is not round_robin, and has no limit per group")
+        return
+    tqx.table(
+        ("group", "weight", "ready", "running", "retrying", "share", ""),
+        (
+            (
+                "(none)" if each["group"] is None else each["group"],
+                each["weight"],
+                each["ready"],
+                each["running"],
+                each["retrying"],
+                None if each["share"] is None else f"{each['share']:.1%}",
+                "held up" if each["held_up"] else "",
+            )
+            for each in answer["groups"]
+        ),
+    )
+    if not answer["complete"]:
+        tqx.note(f"only {answer['scanned']} groups were looked at: there may be more")
 
 
 def _show(tqx: Terminal, queue: dict[str, Any]) -> None:

@@ -506,6 +506,22 @@ class AsyncMethods:
         """
         return await self.send(requests.get_queue(queue))
 
+    async def queue_why(self, queue: str) -> queues.QueueWhyReply:
+        """Why a queue is slow.
+
+        GET /v1/queues/{queue}/why
+        """
+        return await self.send(requests.queue_why(queue))
+
+    async def queue_groups(self, queue: str, *, limit: int = 100) -> queues.QueueGroups:
+        """Which groups share a queue.
+
+        How many groups to show, those with the most ready tasks first.
+
+        GET /v1/queues/{queue}/groups
+        """
+        return await self.send(requests.queue_groups(queue, limit=limit))
+
     async def list_queues(self, *, max_age_ms: int | None = None) -> queues.QueueList:
         """All queues.
 

@@ -54,6 +54,8 @@ __all__ = [
     "purge_queue",
     "put_queue",
     "put_schedule",
+    "queue_groups",
+    "queue_why",
     "quiet_worker",
     "readyz",
     "release",
@@ -99,6 +101,8 @@ _CANCEL_WORKFLOW = Operation("cancel_workflow")
 _DEAD_GROUPS = Operation("dead_groups")
 _PUT_QUEUE = Operation("put_queue")
 _GET_QUEUE = Operation("get_queue")
+_QUEUE_WHY = Operation("queue_why")
+_QUEUE_GROUPS = Operation("queue_groups")
 _LIST_QUEUES = Operation("list_queues")
 _DELETE_QUEUE = Operation("delete_queue")
 _PAUSE_QUEUE = Operation("pause_queue")
@@ -145,6 +149,7 @@ _EditTask: Any = tasks.EditTask
 _EnqueueBatch: Any = produce.EnqueueBatch
 _EnqueueTask: Any = produce.EnqueueTask
 _FailTask: Any = consume.FailTask
+_GroupsQuery: Any = queues.GroupsQuery
 _HeartbeatTask: Any = consume.HeartbeatTask
 _ListAudit: Any = access.ListAudit
 _ListQueues: Any = queues.ListQueues
@@ -641,6 +646,24 @@ def get_queue(queue: str) -> Request[queues.QueueView]:
     GET /v1/queues/{queue}
     """
     return Request(_GET_QUEUE, _GET_QUEUE.path(queue))
+
+
+def queue_why(queue: str) -> Request[queues.QueueWhyReply]:
+    """Why a queue is slow.
+
+    GET /v1/queues/{queue}/why
+    """
+    return Request(_QUEUE_WHY, _QUEUE_WHY.path(queue))
+
+
+def queue_groups(queue: str, *, limit: int = 100) -> Request[queues.QueueGroups]:
+    """Which groups share a queue.
+
+    How many groups to show, those with the most ready tasks first.
+
+    GET /v1/queues/{queue}/groups
+    """
+    return Request(_QUEUE_GROUPS, _QUEUE_GROUPS.path(queue), query=_GroupsQuery(limit=limit))
 
 
 def list_queues(*, max_age_ms: int | None = None) -> Request[queues.QueueList]:

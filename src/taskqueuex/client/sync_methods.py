@@ -500,6 +500,22 @@ class SyncMethods:
         """
         return self.send(requests.get_queue(queue))
 
+    def queue_why(self, queue: str) -> queues.QueueWhyReply:
+        """Why a queue is slow.
+
+        GET /v1/queues/{queue}/why
+        """
+        return self.send(requests.queue_why(queue))
+
+    def queue_groups(self, queue: str, *, limit: int = 100) -> queues.QueueGroups:
+        """Which groups share a queue.
+
+        How many groups to show, those with the most ready tasks first.
+
+        GET /v1/queues/{queue}/groups
+        """
+        return self.send(requests.queue_groups(queue, limit=limit))
+
     def list_queues(self, *, max_age_ms: int | None = None) -> queues.QueueList:
         """All queues.
 

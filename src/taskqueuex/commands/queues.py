@@ -6,16 +6,21 @@ import msgspec
 
 from taskqueuex.commands.limits import DurationMs, MaxAgeMs, PositiveMs
 from taskqueuex.commands.produce import BackoffSpec
+from taskqueuex.commands.tasks import PageLimit, WhyReason
 from taskqueuex.model.queue import Discipline, Durability, Overflow
 
 __all__ = [
     "DeleteQueueQuery",
+    "GroupsQuery",
     "ListQueues",
     "Percentiles",
     "PurgeReply",
     "PutQueue",
+    "QueueGroup",
+    "QueueGroups",
     "QueueList",
     "QueueView",
+    "QueueWhyReply",
     "RateLimitSpec",
     "Rates",
 ]
@@ -108,6 +113,48 @@ class QueueList(msgspec.Struct, gc=False):
     """All queues, by name."""
 
     queues: list[QueueView]
+
+
+class QueueWhyReply(msgspec.Struct, gc=False):
+    """What holds a queue up, worst first; no reasons when nothing does."""
+
+    reasons: list[WhyReason]
+
+
+class GroupsQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """How many groups to show, those with the most ready tasks first."""
+
+    limit: PageLimit = 100
+
+
+class QueueGroup(msgspec.Struct, gc=False):
+    """A group that has tasks which are ready, run or retry.
+
+    `group`: null for the tasks of none, which share turns like a group in `round_robin`.
+    `held_up`: it has ready tasks, and none may be handed out for what else of it runs or retries.
+    `share`: the part of hand-outs that it gets now, 0 to 1, in `round_robin`; null where that is not known.
+    """
+
+    group: str | None
+    weight: int
+    ready: int
+    running: int
+    retrying: int
+    held_up: bool
+    share: float | None
+
+
+class QueueGroups(msgspec.Struct, gc=False):
+    """Groups of a queue, those with the most ready tasks first.
+
+    `kept`: whether the queue looks at groups; it keeps none otherwise.
+    `complete`: false when the scan stopped at its bound, or the queue is being re-sorted.
+    """
+
+    groups: list[QueueGroup]
+    kept: bool
+    scanned: int
+    complete: bool
 
 
 class DeleteQueueQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):

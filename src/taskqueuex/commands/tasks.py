@@ -139,7 +139,7 @@ class HistoryEvent(msgspec.Struct, gc=False):
 
 
 class WhyReason(msgspec.Struct, gc=False, omit_defaults=True):
-    """One reason why a task does not run now, and what would change it."""
+    """One reason why a task does not run now, or a queue is slow; `until` when that changes by itself."""
 
     code: str
     detail: str

@@ -35,6 +35,7 @@ from taskqueuex.engine.core import LEVEL_DURABLE, Core, Need, Partition, Queue
 from taskqueuex.engine.disciplines import id_of
 from taskqueuex.engine.groups import Group
 from taskqueuex.engine.jobs import Job, read_landed, read_replaced, run_jobs, take_job
+from taskqueuex.engine.queue_why import queue_why
 from taskqueuex.engine.timers import on_ended_rows, run_alarms, set_alarms
 from taskqueuex.engine.waiters import Released, Waiter, Waiters, reply_with
 from taskqueuex.engine.window import Window
@@ -115,6 +116,7 @@ class Engine:
             "cancel_workflow": self._cancel_workflow,
             "put_queue": queues.put_queue,
             "get_queue": queues.get_queue,
+            "queue_why": lambda core, call: queue_why(core, self.waiters, call),
             "list_queues": queues.list_queues,
             "delete_queue": queues.delete_queue,
             "pause_queue": queues.pause_queue,

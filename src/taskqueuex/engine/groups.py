@@ -12,9 +12,10 @@ tasks in an index of its own, hot window over cold tail like any other:
 """
 
 from taskqueuex.engine.window import Window
+from taskqueuex.model.queue import QueueConfig
 from taskqueuex.model.task import GroupRecord
 
-__all__ = ["Group"]
+__all__ = ["Group", "may_run"]
 
 GROUP_WIDTH = 64
 
@@ -34,3 +35,13 @@ class Group:
         """Whether it has no task that matters to it; its row need not be kept."""
         record = self.record
         return not (record.waiting or record.running or record.retrying)
+
+
+def may_run(record: GroupRecord, config: QueueConfig) -> bool:
+    """Whether the limits of groups let another task of a group run."""
+    if not record.name and config.discipline == "round_robin":
+        return True  # no group, no restriction
+    if config.ordered_groups and (record.running or record.retrying):
+        return False
+    limit = config.max_running_per_group
+    return limit is None or record.running < limit

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from taskqueuex.engine.disciplines import id_of, order_key
-from taskqueuex.engine.groups import Group
+from taskqueuex.engine.groups import Group, may_run
 from taskqueuex.engine.memory import Memory
 from taskqueuex.engine.need import Need
 from taskqueuex.engine.partition import (
@@ -98,7 +98,7 @@ class Indexes(Memory):
         self.dirty_groups[partition.place.number, group.hash] = (partition, group)
         record = group.record
         want = b""
-        if record.waiting and self._may_run(partition, group):
+        if record.waiting and may_run(record, partition.queue.config):
             if partition.discipline == "round_robin":
                 want = record.turn.to_bytes(8, "big") + group.hash
             else:
@@ -120,15 +120,6 @@ class Indexes(Memory):
             self.woken[partition.queue.name] = None
         record.head = want
         self.mark(partition)
-
-    def _may_run(self, partition: Partition, group: Group) -> bool:
-        config, record = partition.queue.config, group.record
-        if not record.name and partition.discipline == "round_robin":
-            return True  # no group, no restriction
-        if config.ordered_groups and (record.running or record.retrying):
-            return False
-        limit = config.max_running_per_group
-        return limit is None or record.running < limit
 
     def refill_group(self, partition: Partition, group: Group) -> ReadRequest:
         """Asks for the next keys of a group, unless they are on their way."""

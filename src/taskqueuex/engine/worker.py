@@ -14,13 +14,14 @@ class Worker:
     """A worker by name. Nothing of it is stored: it makes itself known again after a restart."""
 
     __slots__ = (
-        "concurrency", "host", "is_quiet", "last_seen_at", "name", "news", "pid", "queues", "started_at",
-        "stop", "version", "wanted_quiet",
+        "concurrency", "host", "is_quiet", "last_seen_at", "name", "news", "pid", "queues", "said_queues",
+        "started_at", "stop", "version", "wanted_quiet",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.queues: list[str] = []
+        self.said_queues = False  # it named all that it serves; a dequeue of its may name but some
         self.last_seen_at = 0  # Unix milliseconds
         self.host: str | None = None
         self.pid: int | None = None
@@ -47,6 +48,8 @@ class Worker:
             value = getattr(info, field)
             if value is not None:
                 setattr(self, field, value)
+        if info.queues is not None:
+            self.said_queues = True
         if info.quiet is not None:
             self.is_quiet = info.quiet
             if info.quiet and self.wanted_quiet is None:

@@ -36,7 +36,7 @@ _SWEEP_MS = 10_000  # while the list is full, those not seen lately are looked f
 
 
 def note_worker(core: Core, name: str, queues: list[str] | None) -> Worker | None:
-    """A call of a worker; `queues` when it said which ones it serves. None: there are too many."""
+    """A call of a worker; `queues` are those that it takes from with it. None: there are too many."""
     worker = core.workers.get(name)
     if worker is None:
         if len(core.workers) >= WORKERS_MAX and not _make_room(core):
@@ -44,7 +44,7 @@ def note_worker(core: Core, name: str, queues: list[str] | None) -> Worker | Non
         worker = core.workers[name] = Worker(name)
         core.tell(WORKER_CAME, name=name)
     worker.last_seen_at = core.now_ms
-    if queues:
+    if queues and not worker.said_queues:
         worker.queues = queues
     return worker
 

@@ -9,18 +9,21 @@ from taskqueuex.access import AUDIT_KEY_BYTES, entry_of
 from taskqueuex.commands import admin
 from taskqueuex.commands.access import AuditEntry, AuditList, ListAudit
 from taskqueuex.commands.call import Call
+from taskqueuex.commands.queues import QueueGroup, QueueGroups
 from taskqueuex.commands.tasks import DeadGroup, DeadGroups, TaskList, TaskView, WorkflowList, WorkflowView
 from taskqueuex.engine.core import Core
+from taskqueuex.engine.groups import may_run
 from taskqueuex.engine.sweeps import task_filter
 from taskqueuex.engine.views import task_view
 from taskqueuex.errors import Invalid, NotFound
 from taskqueuex.model.access import AuditRecord
 from taskqueuex.model.ids import format_id, parse_id
 from taskqueuex.model.place import VOLATILE
+from taskqueuex.model.queue import QueueConfig, layout_of
 from taskqueuex.model.reads import ReadRequest, TaskFilter
 from taskqueuex.model.rows import StoredTask
 from taskqueuex.model.states import COMPLETED, DEAD, STATE_NAMES
-from taskqueuex.model.task import TaskStatus
+from taskqueuex.model.task import GroupRecord, TaskStatus
 from taskqueuex.storage.query import EXAMINED_MAX, select, state_of
 from taskqueuex.writer.stores import Tiers
 
@@ -28,6 +31,8 @@ __all__ = ["Query", "is_query"]
 
 CHILDREN_SHOWN = 1_000
 _AUDIT_PAGE = 500
+GROUPS_SCANNED_MAX = 10_000
+_GROUPS_PAGE = 1_000
 _HISTORY = {
     "1h": (0, 3_600_000, 10_000),
     "24h": (1, 86_400_000, 60_000),
@@ -43,7 +48,9 @@ def is_query(call: Call) -> bool:
 class Query(ReadRequest):
     """One listing. Made on the loop, where it copies what it needs of the engine; run on a thread."""
 
-    __slots__ = ("allowed", "answer", "call", "filter", "inline_only", "now_ms", "queues")
+    __slots__ = (
+        "allowed", "answer", "call", "config", "filter", "inline_only", "now_ms", "queues", "resorting",
+    )  # fmt: skip
 
     def __init__(self, core: Core, call: Call) -> None:
         super().__init__()
@@ -55,6 +62,11 @@ class Query(ReadRequest):
             for queue in core.queues.values()
             for partition in queue.partitions
         }
+        self.config = QueueConfig()  # of the queue that the path names, where it names one
+        self.resorting = False
+        if call.command.target == "queue":
+            queue = core.queue(call.target)
+            self.config, self.resorting = queue.config, queue.resorting
         self.filter = _filter_of(core, call)
         self.allowed: set[int] | None = None  # numbers of the queues that may be looked at; None: all
         if call.principal.patterns_of("read") is not None:
@@ -98,6 +110,8 @@ def _filter_of(core: Core, call: Call) -> TaskFilter:
             wanted["id"] = _ids(wanted["id"])
     elif call.command.name == "dead_groups":
         wanted = {"queue": query.queue, "state": "dead"}
+    elif call.command.name == "queue_groups":
+        wanted = {"queue": call.target}
     elif call.command.name == "get_workflow":
         wanted = {"workflow": call.target}
     wanted["allowed"] = call.principal.patterns_of("read")
@@ -169,6 +183,80 @@ def _add_dead(
     group.oldest_at = min(group.oldest_at, status.ended_at)
     if status.ended_at >= group.latest_at:
         group.latest_at, group.message, group.example = status.ended_at, message, format_id(task_id)
+
+
+def _queue_groups(query: Query, tiers: Tiers) -> QueueGroups:
+    config = query.config
+    if not layout_of(config)[1]:
+        return QueueGroups([], False, 0, True)
+    partitions, scanned, whole = _group_rows(query, tiers)
+    complete = whole and not query.resorting
+    groups: dict[str, QueueGroup] = {}
+    shares = _shares(partitions, config) if complete and config.discipline == "round_robin" else None
+    for at, records in enumerate(partitions):
+        for record in records:
+            share = None
+            if shares is not None:
+                share = shares[at] * record.weight if record.waiting and may_run(record, config) else 0.0
+            _add_group(groups, record, not may_run(record, config), share)
+    ordered = sorted(groups.values(), key=lambda group: (-group.ready, -group.running, group.group or ""))
+    return QueueGroups(ordered[: query.call.query.limit], True, scanned, complete)
+
+
+def _group_rows(query: Query, tiers: Tiers) -> tuple[list[list[GroupRecord]], int, bool]:
+    """The rows of each partition, how many, and whether these are all."""
+    partitions: list[list[GroupRecord]] = []
+    scanned = 0
+    for _, place, _ in query.filter.places:
+        records: list[GroupRecord] = []
+        partitions.append(records)
+        start = b""
+        while True:
+            page = tiers.of(place).scan_groups(place, start, _GROUPS_PAGE)
+            if scanned + len(page) > GROUPS_SCANNED_MAX:
+                records += [record for _, record in page[: GROUPS_SCANNED_MAX - scanned]]
+                return partitions, GROUPS_SCANNED_MAX, False
+            records += [record for _, record in page]
+            scanned += len(page)
+            if len(page) < _GROUPS_PAGE:
+                break
+            start = page[-1][0] + b"\0"
+    return partitions, scanned, True
+
+
+def _shares(partitions: list[list[GroupRecord]], config: QueueConfig) -> list[float]:
+    """Of each partition: which part of all hand-outs a weight of 1 gets.
+
+    Within a partition it is the weights that decide. Dequeues begin at one partition after the other, and
+    one that has nothing is served by the next.
+    """
+    weights = [
+        sum(record.weight for record in records if record.waiting and may_run(record, config))
+        for records in partitions
+    ]
+    count = len(weights)
+    turns = [0] * count
+    for start in range(count):
+        serves = next((at % count for at in range(start, start + count) if weights[at % count]), None)
+        if serves is not None:
+            turns[serves] += 1
+    return [turn / count / weight if weight else 0.0 for turn, weight in zip(turns, weights, strict=True)]
+
+
+def _add_group(
+    groups: dict[str, QueueGroup], record: GroupRecord, at_limit: bool, share: float | None
+) -> None:
+    """Adds a row; only the tasks of no group have one in several partitions."""
+    group = groups.setdefault(
+        record.name,
+        QueueGroup(record.name or None, record.weight, 0, 0, 0, False, None if share is None else 0.0),
+    )
+    group.ready += record.waiting
+    group.running += record.running
+    group.retrying += record.retrying
+    group.held_up = group.held_up or (at_limit and record.waiting > 0)
+    if share is not None and group.share is not None:
+        group.share += share
 
 
 def _workflow_counts(query: Query, tiers: Tiers, workflow: bytes) -> dict[str, int]:
@@ -287,6 +375,7 @@ def _is_asked_for(asked: ListAudit, record: AuditRecord) -> bool:
 _RUNS: dict[str, Callable[[Query, Tiers], Any]] = {
     "list_tasks": _list_tasks,
     "dead_groups": _dead_groups,
+    "queue_groups": _queue_groups,
     "list_workflows": _list_workflows,
     "get_workflow": _get_workflow,
     "metrics_history": _metrics_history,
