@@ -105,9 +105,10 @@ class Principal:
             raise Forbidden(f"the scope {scope} is needed for queue {queue!r}")
 
     def _match(self, scope: str, queue: str) -> bool:
-        if scope not in self._patterns:
+        patterns = self._patterns  # one look: it may end meanwhile, on another thread
+        if scope not in patterns:
             return False
-        pattern = self._patterns[scope]
+        pattern = patterns[scope]
         return pattern is None or pattern.fullmatch(queue) is not None
 
     def __repr__(self) -> str:
