@@ -21,8 +21,8 @@ class Schedule:
     """A schedule by name."""
 
     __slots__ = (
-        "_upcoming", "alarm_at", "calendar", "caught_until", "missed_before", "record", "retry_at", "state",
-        "task",
+        "_upcoming", "_whole", "_without_payload", "alarm_at", "calendar", "caught_until", "missed_before",
+        "record", "retry_at", "state", "task",
     )  # fmt: skip
 
     def __init__(self, record: ScheduleRecord, state: ScheduleState, calendar: Calendar) -> None:
@@ -38,13 +38,14 @@ class Schedule:
         self.record = record
         self.calendar = calendar
         self.task = _decode_task(record.task)
+        self._without_payload = _decode_view(record.task)
+        self._without_payload.payload = msgspec.UNSET
+        self._whole = msgspec.structs.replace(self._without_payload, payload=self.task.payload)
         self._upcoming: deque[int] = deque()
 
     def task_view(self, *, with_payload: bool) -> ScheduledTaskView:
         """The task as it is shown, with its payload or without."""
-        view = _decode_view(self.record.task)
-        view.payload = self.task.payload if with_payload else msgspec.UNSET
-        return view
+        return self._whole if with_payload else self._without_payload
 
     def due_at(self) -> int:
         """When it has to be looked at; 0: not at all."""
