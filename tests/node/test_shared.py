@@ -106,3 +106,8 @@ def test_who_was_revoked_while_it_waited_gets_nothing() -> None:
     principal.end()
     answer(made, {"n": 1})
     assert [type(each) for each in asker.answers] == [Unauthenticated]
+
+
+def test_no_answer_with_payloads_is_shared():
+    """Shared answers are made in the name of one who sees everything."""
+    assert not [name for name in SHAREABLE if COMMANDS[name].payloads]
