@@ -1,7 +1,7 @@
 // Keys: `g` and a letter goes to a page, `/` searches, `?` shows them. None works while one types.
 
 import { signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import { allowedPages } from "./pages/all";
 import { Modal } from "./parts/talk";
 import { go, to } from "./router";
@@ -38,7 +38,8 @@ function onKey(event: KeyboardEvent): void {
 }
 
 export function Keys() {
-  useEffect(() => {
+  // Before the page is seen, so that no key is lost.
+  useLayoutEffect(() => {
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);
   }, []);

@@ -1,6 +1,5 @@
 """The page as it is built, a browser, and a server that has a bit of everything in it."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,10 +32,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots go."""
-    named = os.environ.get("TQX_TEST_SCREENSHOTS")
-    directory = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+def shots() -> Path:
+    """Where screenshots of all pages go: they are looked at, and kept as an artefact of the run."""
+    directory = ROOT / "build" / "screenshots"
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 
@@ -92,6 +90,10 @@ def fill(server: Server, prices: Path) -> Shop:
     bills: list[dict[str, Any]] = [{"name": "bill", "payload": {"n": n}, "tags": ["eu"]} for n in range(4)]
     call("POST", "/v1/queues/billing/tasks/batch", {"tasks": bills})
     call("POST", "/v1/queues/billing/pause")
+    call("PUT", "/v1/queues/letters", {"discipline": "round_robin"})
+    for group, weight, count in (("acme", 3, 4), ("birch", 1, 2)):
+        letters = [{"name": "letter", "group": group, "group_weight": weight} for _ in range(count)]
+        call("POST", "/v1/queues/letters/tasks/batch", {"tasks": letters})
     tasks = [
         {"ref": "load", "queue": "etl", "name": "etl.load", "payload": {"id": 12345678901234567890}},
         {"ref": "sum", "queue": "etl", "name": "etl.sum", "depends_on": ["load"]},
@@ -104,7 +106,7 @@ def fill(server: Server, prices: Path) -> Shop:
         assert call("GET", f"/v1/tasks/{each}?wait_ms=60000")["state"] == "dead"
     scopes = {
         "viewer": ("read",),
-        "operator": ("read", "operate"),
+        "operator": ("read", "operate", "payload"),
         "narrow": ("read:orders*", "operate:orders*"),
     }
     tokens = {name: server.make_token(name, *held) for name, held in scopes.items()}

@@ -71,7 +71,7 @@ class Scene:
         revalue = {"name": "risk.revalue", "payload": {"book": "all"}}
         call("PUT", "/v1/schedules/revalue-books", {"queue": "risk", "task": revalue, "every_ms": 20_000})
         for name, scopes in {
-            "desk": ("produce:orders", "read:orders"),
+            "desk": ("produce:orders", "read:orders", "payload:orders"),
             "on-call": ("read", "operate"),
         }.items():
             call("POST", "/v1/tokens", {"name": name, "scopes": scopes})
@@ -105,7 +105,7 @@ class Scene:
                     "group_weight": weight,
                 }
                 for client, weight in CLIENTS.items()
-                for _ in range(3 if client == "acme" else random.randrange(3))
+                for _ in range(9 if client == "acme" else random.randrange(4))
             ]
             self.put("statements", statements)
             mails = [self.mail(n) for n in range(int(14 * wave))]

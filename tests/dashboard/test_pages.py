@@ -17,6 +17,7 @@ PATHS = {
     "overview": "overview",
     "queues": "queues",
     "queue": "queues/orders",
+    "groups": "queues/letters",
     "dead": "dead",
     "tasks": "tasks?q=queue%3Abilling",
     "task": "tasks/{shop.dead}",
@@ -130,3 +131,48 @@ def test_a_search_that_makes_no_sense_is_told_of(shop: Shop, visit: Callable[...
     expect(page.locator(".failure")).to_contain_text("is no field")
     page = seen.open("nowhere")
     expect(page.get_by_text("There is no such page")).to_be_visible()
+
+
+def test_a_queue_tells_why_it_is_not_faster_and_who_shares_it(
+    shop: Shop, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(shop.server)
+    seen.enter(shop.server.token)
+    page = seen.open("queues/billing")
+    expect(page.get_by_role("region", name="Why it is not faster")).to_contain_text("paused")
+    page = seen.open("queues/letters")
+    why = page.get_by_role("region", name="Why it is not faster")
+    expect(why).to_contain_text("no consumer")
+    groups = page.get_by_role("region", name="Groups", exact=True).get_by_role("row")
+    expect(groups).to_have_text(
+        [re.compile("^group"), re.compile("^acme.*75 %$"), re.compile("^birch.*25 %$")]
+    )
+    groups.get_by_role("link", name="birch").click()
+    expect(page).to_have_url(re.compile(r"q=queue%3Aletters%20group%3Abirch$"))
+    expect(page.get_by_role("region", name="Tasks").get_by_role("link", name="letters")).to_have_count(2)
+    assert seen.errors == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("name:settle", "name:shop.settle"),
+        ("group:ac", "group:acme"),
+        ("tag:e", "tag:eu"),
+        ("error:found", "error:FileNotFoundError"),
+        ("state:comp", "state:completed"),
+    ],
+)
+def test_a_search_is_completed_by_what_there_is(
+    typed: str, offered: str, shop: Shop, visit: Callable[..., Visit]
+) -> None:
+    seen = visit(shop.server)
+    seen.enter(shop.tokens["viewer"])
+    page = seen.open("overview")
+    page.keyboard.press("/")
+    page.keyboard.type(typed)
+    page.get_by_role("option", name=offered, exact=True).click()
+    expect(page.get_by_label("Search tasks")).to_have_value(f"{offered} ")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("tasks"))
+    assert seen.errors == []

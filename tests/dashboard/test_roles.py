@@ -110,3 +110,17 @@ def test_a_token_that_may_not_look_is_told_so(shop: Shop, visit: Callable[..., V
     seen.page.goto("/")
     expect(seen.page.get_by_text("may not look at anything")).to_be_visible()
     assert seen.errors == []
+
+
+def test_without_the_scope_payload_a_task_shows_all_else(shop: Shop, visit: Callable[..., Visit]) -> None:
+    seen = visit(shop.server)
+    seen.enter(shop.tokens["viewer"])
+    page = seen.open(f"tasks/{shop.dead}")
+    payload = page.get_by_role("region", name="Payload", exact=True)
+    expect(payload).to_contain_text("this token has not the scope payload")
+    expect(page.get_by_role("region", name="Traceback of attempt 2")).to_contain_text("shop.py")
+    assert "order" not in payload.inner_text()
+    page = seen.open("tasks?q=queue%3Abilling")
+    expect(page.get_by_role("region", name="Tasks").get_by_role("link", name="billing")).to_have_count(4)
+    assert '{"n"' not in page.get_by_role("region", name="Tasks").inner_text()
+    assert seen.errors == []

@@ -71,7 +71,7 @@ export const ofQueue = (name: string): Drawn[] => [
     format: rate,
     lines: { [`queue.${name}.in`]: ["in", "--in"], [`queue.${name}.out`]: ["out", "--out"] },
   },
-  { title: `${name}: ready`, format: short, lines: { [`queue.${name}.ready`]: ["ready", "--in"] } },
+  { title: `${name}: ready`, format: rate, lines: { [`queue.${name}.ready`]: ["ready", "--in"] } },
 ];
 
 export function Metrics() {

@@ -43,6 +43,7 @@ function options(element: HTMLElement, props: Props, height: number): uPlot.Opti
   return {
     width: Math.max(200, element.clientWidth),
     height,
+    padding: [null, 20, null, null],
     legend: { show: props.legend ?? true },
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
