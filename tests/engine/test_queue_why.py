@@ -302,6 +302,16 @@ def test_a_rate_limit_that_is_made_full_use_of(sim):
     assert "rate_limit" not in _codes(sim)
 
 
+def test_a_rate_limit_that_gave_a_token_between_two_turns(sim):
+    sim.call("put_queue", "q", {"rate_limit": {"per_second": 1_000, "burst": 1}})
+    _enqueue(sim, 2)
+    _take(sim, 1, "w")
+    sim.advance(5)
+    assert "until" not in _reasons(sim)["rate_limit"]
+    sim.advance(module._EMPTIED_LATELY_MS)
+    assert "rate_limit" not in _codes(sim)  # nobody has asked for what it would give
+
+
 def test_a_full_queue_and_what_becomes_of_new_tasks(sim):
     sim.call("put_queue", "q", {"max_tasks": 2})
     _enqueue(sim, 2)

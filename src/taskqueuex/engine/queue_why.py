@@ -26,6 +26,7 @@ WORKERS_SEEN = 2_000
 LEASES_SEEN = 2_000  # with the others, a few milliseconds of a turn at most
 GROUPS_SEEN = 2_000
 TIMERS_SEEN = 64
+_EMPTIED_LATELY_MS = 1_000  # a bucket that was: at a high rate some tokens fall between two turns
 _BACKLOG = 10  # ready tasks: fewer are none
 _MARGIN = 1.1  # rates that differ by less are the same
 _NEARLY = 0.9  # of a limit, or of all groups
@@ -205,7 +206,7 @@ def _max_running(look: _Look) -> Iterator[WhyReason]:
 
 
 def _rate_limit(look: _Look) -> Iterator[WhyReason]:
-    """Its bucket is empty, or tasks end as fast as it lets them begin."""
+    """Its bucket is empty, or was a moment ago, or tasks end as fast as it lets them begin."""
     limit, queue, now = look.config.rate_limit, look.queue, look.core.now_ms
     if limit is None or not look.served:
         return
@@ -215,7 +216,8 @@ def _rate_limit(look: _Look) -> Iterator[WhyReason]:
         elapsed_ms = max(0, now - queue.tokens_at)
         tokens = min(float(limit.burst), queue.tokens + elapsed_ms * limit.per_second / 1000)
     empty = tokens < 1 - 1e-9
-    if empty or look.rate_out + look.rate_failed >= _NEARLY * limit.per_second:
+    emptied = 0 <= queue.tokens < 1 - 1e-9 and now - queue.tokens_at < _EMPTIED_LATELY_MS
+    if empty or emptied or look.rate_out + look.rate_failed >= _NEARLY * limit.per_second:
         until = now + int((1 - tokens) * 1000 / limit.per_second) + 1 if empty else None
         yield WhyReason(
             "rate_limit", f"no more than {limit.per_second:g} tasks a second are handed out", until=until
