@@ -173,6 +173,20 @@ async def test_a_queue_in_memory_tells_its_groups(harness):
     assert (groups["a"]["ready"], groups["a"]["running"], groups["a"]["share"]) == (1, 1, 0.5)
 
 
+def test_of_a_queue_in_memory_fewer_are_looked_at_since_it_is_read_on_the_loop(monkeypatch):
+    async def within(harness):
+        monkeypatch.setattr(queries, "GROUPS_INLINE_MAX", 2)
+        await _create(harness, durability="memory", max_tasks=100, **FAIR)
+        for name in "ab":
+            await _enqueue(harness, 1, name)
+        assert (await _groups(harness))["complete"] is True
+        await _enqueue(harness, 1, "c")
+        answer = await _groups(harness)
+        assert (answer["scanned"], answer["complete"]) == (2, False)
+
+    on_a_writer(within)()
+
+
 @on_a_writer
 async def test_what_was_put_in_a_moment_ago_is_told(harness):
     """The read runs once the batch with all that came before it is written."""

@@ -1,14 +1,11 @@
 """What the engine counts. Plain integers with one writer."""
 
-from itertools import count
-
 from taskqueuex.telemetry import Exemplars, Histogram, HistogramSnapshot, RateMeter, Recent
 
 __all__ = ["EngineMetrics", "QueueMetrics"]
 
 _SPAN_MS = 60_000  # of the windows over waits and runs: what is shown is of the last one to two minutes
 _QUANTILES = (0.5, 0.9, 0.99)
-_spread = count()
 
 
 class QueueMetrics:
@@ -44,12 +41,14 @@ class QueueMetrics:
             self._roll(now_ms)
 
     def _roll(self, now_ms: int) -> None:
-        # Not all queues in the same second: a thousand of them would be a pause.
-        offset_ms = 0 if self._roll_at else 1_000 * (next(_spread) % (_SPAN_MS // 1_000))
-        self._roll_at = now_ms + _SPAN_MS - offset_ms
+        self._roll_at = now_ms + _SPAN_MS
         self._recent_wait.roll()
         self._recent_run.roll()
         self._cached = None
+
+    def recent_runs(self) -> HistogramSnapshot:
+        """Those of the last minute or two."""
+        return self._recent_run.window()
 
     def latencies(self) -> list[list[float]]:
         """Of the last minute or two, milliseconds: p50, p90, p99 and count of the waits, and of the runs.

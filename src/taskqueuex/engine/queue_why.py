@@ -156,14 +156,14 @@ def _workers_busy(look: _Look) -> Iterator[WhyReason]:
 
 def _pace(queue: Queue) -> str:
     """How long a run takes, and how many a second that makes."""
-    run_us = queue.metrics.run_us
-    count = run_us.count
+    runs = queue.metrics.recent_runs()
+    count = runs.count
     if not count:
         return ""
-    p50, p99 = run_us.percentiles(0.5, 0.99)
+    p50, p99 = runs.percentiles(0.5, 0.99)
     told = f"; a run takes {_span(p50 / 1000)} (p50) to {_span(p99 / 1000)} (p99)"
-    if queue.running and run_us.sum_us:
-        told += f", which makes about {_figure(queue.running * count * 1e6 / run_us.sum_us)} a second"
+    if queue.running and runs.sum_us:
+        told += f", which makes about {_figure(queue.running * count * 1e6 / runs.sum_us)} a second"
     return told
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import heapq
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ __all__ = ["Query", "is_query"]
 CHILDREN_SHOWN = 1_000
 _AUDIT_PAGE = 500
 GROUPS_SCANNED_MAX = 10_000
+GROUPS_INLINE_MAX = 3_000  # of a queue in memory, which is read on the loop
 _GROUPS_PAGE = 1_000
 _HISTORY = {
     "1h": (0, 3_600_000, 10_000),
@@ -191,31 +193,54 @@ def _queue_groups(query: Query, tiers: Tiers) -> QueueGroups:
         return QueueGroups([], False, 0, True)
     partitions, scanned, whole = _group_rows(query, tiers)
     complete = whole and not query.resorting
-    groups: dict[str, QueueGroup] = {}
     shares = _shares(partitions, config) if complete and config.discipline == "round_robin" else None
-    for at, records in enumerate(partitions):
-        for record in records:
-            share = None
-            if shares is not None:
-                share = shares[at] * record.weight if record.waiting and may_run(record, config) else 0.0
-            _add_group(groups, record, not may_run(record, config), share)
-    ordered = sorted(groups.values(), key=lambda group: (-group.ready, -group.running, group.group or ""))
-    return QueueGroups(ordered[: query.call.query.limit], True, scanned, complete)
+    limit = query.call.query.limit
+    named = ((record, at) for at, records in enumerate(partitions) for record in records if record.name)
+    first = heapq.nsmallest(limit, named, key=lambda each: _group_order(each[0]))
+    groups = [_group_view(config, shares, [each]) for each in first]
+    # Tasks of no group have a row in each partition, the others one in all.
+    of_none = [(record, at) for at, records in enumerate(partitions) for record in records if not record.name]
+    if of_none:
+        groups.append(_group_view(config, shares, of_none))
+        groups.sort(key=lambda group: (-group.ready, -group.running, group.group or ""))
+    return QueueGroups(groups[:limit], True, scanned, complete)
+
+
+def _group_order(record: GroupRecord) -> tuple[int, int, str]:
+    return -record.waiting, -record.running, record.name
+
+
+def _group_view(
+    config: QueueConfig, shares: list[float] | None, rows: list[tuple[GroupRecord, int]]
+) -> QueueGroup:
+    """A group by its rows, each with its partition; `shares` are those of a weight of 1, by partition."""
+    able = [(record, at) for record, at in rows if record.waiting and may_run(record, config)]
+    record = rows[0][0]
+    return QueueGroup(
+        record.name or None,
+        record.weight,
+        sum(each.waiting for each, _ in rows),
+        sum(each.running for each, _ in rows),
+        sum(each.retrying for each, _ in rows),
+        not able and any(each.waiting for each, _ in rows),
+        None if shares is None else sum(shares[at] * each.weight for each, at in able),
+    )
 
 
 def _group_rows(query: Query, tiers: Tiers) -> tuple[list[list[GroupRecord]], int, bool]:
     """The rows of each partition, how many, and whether these are all."""
     partitions: list[list[GroupRecord]] = []
     scanned = 0
+    most = GROUPS_INLINE_MAX if query.inline_only else GROUPS_SCANNED_MAX
     for _, place, _ in query.filter.places:
         records: list[GroupRecord] = []
         partitions.append(records)
         start = b""
         while True:
             page = tiers.of(place).scan_groups(place, start, _GROUPS_PAGE)
-            if scanned + len(page) > GROUPS_SCANNED_MAX:
-                records += [record for _, record in page[: GROUPS_SCANNED_MAX - scanned]]
-                return partitions, GROUPS_SCANNED_MAX, False
+            if scanned + len(page) > most:
+                records += [record for _, record in page[: most - scanned]]
+                return partitions, most, False
             records += [record for _, record in page]
             scanned += len(page)
             if len(page) < _GROUPS_PAGE:
@@ -241,22 +266,6 @@ def _shares(partitions: list[list[GroupRecord]], config: QueueConfig) -> list[fl
         if serves is not None:
             turns[serves] += 1
     return [turn / count / weight if weight else 0.0 for turn, weight in zip(turns, weights, strict=True)]
-
-
-def _add_group(
-    groups: dict[str, QueueGroup], record: GroupRecord, at_limit: bool, share: float | None
-) -> None:
-    """Adds a row; only the tasks of no group have one in several partitions."""
-    group = groups.setdefault(
-        record.name,
-        QueueGroup(record.name or None, record.weight, 0, 0, 0, False, None if share is None else 0.0),
-    )
-    group.ready += record.waiting
-    group.running += record.running
-    group.retrying += record.retrying
-    group.held_up = group.held_up or (at_limit and record.waiting > 0)
-    if share is not None and group.share is not None:
-        group.share += share
 
 
 def _workflow_counts(query: Query, tiers: Tiers, workflow: bytes) -> dict[str, int]:
