@@ -19,6 +19,12 @@ VIEWERS = 10
 # What the overview asks for, and what the list of events does.
 OVERVIEW = "stats=true&kind=queue,worker,server&rate=20"
 EVENTS = "rate=50"
+# And what it asks for every so many milliseconds; the ages are three quarters of that.
+POLLS = (
+    "2000:/v1/queues?max_age_ms=1500",
+    "3000:/v1/workers",
+    "5000:/v1/dead/groups?limit=20&max_age_ms=3750",
+)
 QUEUES = 1_000
 TASKS = 10_000_000
 BATCH = 10_000
@@ -27,6 +33,7 @@ BATCH = 10_000
 @contextmanager
 def _viewers(server: Server, seconds: float, query: str) -> Iterator[None]:
     command = [sys.executable, str(HERE / "viewers.py"), str(server.port), str(VIEWERS), str(seconds), query]
+    command += POLLS if query == OVERVIEW else ()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=pin(LOAD_CORE))
     try:
         time.sleep(0.5)
