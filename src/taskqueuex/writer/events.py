@@ -68,6 +68,7 @@ class Follower:
         "ended",
         "follow",
         "left",
+        "of_tasks",
         "pending",
         "position",
         "quiet_s",
@@ -83,6 +84,7 @@ class Follower:
         self.call = call
         self.channel = channel
         self.wants = _wants(call)
+        self.of_tasks = query.kind is None or "task" in query.kind.split(",")
         self.rate = query.rate
         self.left = query.rate or 0
         self.skipped = 0
@@ -199,9 +201,12 @@ class EventLog:
         if not self._followers:
             return
         frames: dict[int, bytes] = {}
+        # Of most turns there is nothing to tell to who follows the server and its queues only.
+        noted = any(record[0] >= NOTICES for record in turn[1])
         for follower in list(self._followers.values()):
             if follower.pending is None:
-                follower.send(_select(follower, turn, frames))
+                if noted or follower.of_tasks:
+                    follower.send(_select(follower, turn, frames))
             else:
                 follower.pending.append(turn)
 
