@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 3600
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dashboard serve test lint types contract check bench demo docs design-map torture fuzz clean
+.PHONY: help setup dashboard serve test lint types contract check bench demo docs screenshots design-map torture fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ demo: setup ## a trading day on real prices through queues, live; ARGS="--bars 5
 
 docs: setup ## build the site of the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict $(ARGS)
+
+screenshots: setup dashboard ## pictures of the web page of a trading desk at work, into build/scene
+	sh scripts/install_browser.sh
+	$(BIN)/python -m tests.dashboard.scene build/scene
 
 design-map: setup ## measure what docs/design-map.md quotes
 	for script in threaded_server locks handover cold_reads objects order_keys payloads store_calls \

@@ -47,11 +47,11 @@ def free_port() -> int:
 class Program:
     """A process of tqx whose log is read line by line."""
 
-    def __init__(self, *arguments: object, **environment: str) -> None:
+    def __init__(self, *arguments: object, directory: Path = HERE, **environment: str) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TQX_")}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "taskqueuex.cli", *map(str, arguments)],
-            cwd=HERE,
+            cwd=directory,
             env=kept | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

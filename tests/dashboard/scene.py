@@ -7,6 +7,7 @@ dark.
 
 import math
 import random
+import shutil
 import sys
 import tempfile
 import threading
@@ -20,7 +21,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.append(str(Path(__file__).resolve().parent))
 
-from browsing import FLAGS, ROOT, Program, Server, Visit
+from browsing import FLAGS, HERE, ROOT, Program, Server, Visit
 
 SECONDS = 200
 CLIENTS = {"acme": 3, "birch": 1, "cedar": 1, "delta": 2}
@@ -59,7 +60,7 @@ class Scene:
     def prepare(self) -> None:
         call = self.call
         call("PUT", "/v1/queues/orders", {"discipline": "priority"})
-        call("PUT", "/v1/queues/risk", {"max_running": 3, "max_tasks": 400})
+        call("PUT", "/v1/queues/risk", {"max_running": 3, "max_tasks": 50_000})
         call("PUT", "/v1/queues/statements", {"discipline": "round_robin", "max_running_per_group": 2})
         call("PUT", "/v1/queues/mail", {"rate_limit": {"per_second": 25}})
         books = [{"name": "reconcile.book", "payload": {"book": f"B{n}"}, "tags": ["eod"]} for n in range(37)]
@@ -159,19 +160,13 @@ def playing(directory: Path) -> Iterator[tuple[Server, Scene]]:
         root = server.make_token("ada", "admin")
         server.token = root
         scene.prepare()
+        desk = directory / "desk"  # so that tracebacks are of a desk's own program
+        desk.mkdir()
+        shutil.copy(HERE / "desk.py", desk)
         for name, (queues, concurrency) in WORKERS.items():
             environment = {"TQX_SERVER": server.url, "TQX_TOKEN": root}
-            worker = Program(
-                "worker",
-                "desk:app",
-                "--name",
-                name,
-                "--queues",
-                queues,
-                "--concurrency",
-                concurrency,
-                **environment,
-            )
+            arguments = ("--name", name, "--queues", queues, "--concurrency", concurrency)
+            worker = Program("worker", "desk:app", *arguments, directory=desk, **environment)
             stack.callback(worker.stop)
         over = threading.Event()
 
