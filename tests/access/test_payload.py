@@ -16,9 +16,8 @@ from taskqueuex.cli.app import run
 from taskqueuex.client import Client
 from taskqueuex.commands import COMMANDS
 from taskqueuex.commands.openapi import document
-from taskqueuex.commands.principal import Principal
 from taskqueuex.errors import Forbidden
-from taskqueuex.testing import SimulatedCall, Simulator, assert_enqueued
+from taskqueuex.testing import assert_enqueued
 
 QUEUE, OTHER = "orders.a", "mail"
 PAYLOAD, RESULT = {"of": "the-secret-payload"}, "the-secret-result"
@@ -272,32 +271,6 @@ def test_a_repeat_of_another_token_gets_its_own_answer(filled, as_holder):
     for _ in range(2):
         check(seeing.good("POST", path, **key), {QUEUE})
         check(blind.good("POST", path, **key), set())
-
-
-@pytest.mark.parametrize("crash", [False, True])
-def test_a_repeat_by_a_certificate_with_fewer_scopes_gets_its_own_answer(crash):
-    """Certificates of one name are one caller, though not all of them may have the same scopes."""
-    sim = Simulator()
-    sim.call("put_schedule", "s", {"queue": QUEUE, "cron": "@yearly", "task": {"payload": PAYLOAD}})
-
-    def pause(*scopes):
-        call = SimulatedCall("pause_schedule", "s")
-        call.principal = Principal("cn:ops", "ops", "certificate", scopes)
-        call.key = "k"
-        sim.inbox.append(call)
-        sim.settle()
-        body = call.outcome if isinstance(call.outcome, bytes) else msgspec.json.encode(call.outcome)
-        return call.status, json.loads(body)
-
-    status, first = pause("operate", "payload")
-    check(first, {QUEUE})
-    if crash:
-        sim.crash()
-        sim.settle()
-    assert pause("payload", "operate") == (status, first), "the same scopes, in whatever order"
-    status, answer = pause("operate")
-    assert status == 200
-    check(answer, set())
 
 
 # Clients

@@ -98,3 +98,17 @@ def test_a_key_of_a_caller_without_credentials_is_kept_where_it_always_was():
     anyones = IdempotencyKeys.hash_of(made)
     made.principal = Principal("i", "n", "token", ["admin"])
     assert IdempotencyKeys.hash_of(made) != anyones
+
+
+def test_a_key_is_shared_by_certificates_of_one_name_where_no_answer_shows_what_only_some_may_see():
+    def hash_of(name, kind, *scopes):
+        made = call("k", name=name)
+        made.principal = Principal("cn:ops", "ops", kind, scopes)
+        return IdempotencyKeys.hash_of(made)
+
+    seeing, blind = ("operate", "payload"), ("operate",)
+    for name in ("put_schedule", "pause_schedule", "resume_schedule"):
+        assert hash_of(name, "certificate", *seeing) != hash_of(name, "certificate", *blind)
+        assert hash_of(name, "certificate", *seeing) == hash_of(name, "certificate", *reversed(seeing))
+    assert hash_of("enqueue", "certificate", *seeing) == hash_of("enqueue", "certificate", *blind)
+    assert hash_of("put_schedule", "token", *seeing) == hash_of("put_schedule", "token", *blind)
