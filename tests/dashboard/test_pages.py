@@ -7,29 +7,12 @@ from pathlib import Path
 
 import pytest
 from browsing import ROOT, TIMEOUT_MS, Visit
-from conftest import Shop
+from opened import PATHS, Shop
 from playwright.sync_api import expect
 
 expect.set_options(timeout=TIMEOUT_MS)
 
 BYTES_MAX = 150 * 1024
-PATHS = {
-    "overview": "overview",
-    "queues": "queues",
-    "queue": "queues/orders",
-    "groups": "queues/letters",
-    "dead": "dead",
-    "tasks": "tasks?q=queue%3Abilling",
-    "task": "tasks/{shop.dead}",
-    "blocked": "tasks/{shop.blocked}",
-    "workers": "workers",
-    "schedules": "schedules",
-    "workflows": "workflows",
-    "workflow": "workflows/{shop.workflow}",
-    "events": "events",
-    "metrics": "metrics",
-    "access": "access",
-}
 
 
 def test_all_that_is_sent_is_small(built: Path) -> None:

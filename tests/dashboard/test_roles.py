@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from browsing import TIMEOUT_MS, Visit
-from conftest import Shop
+from opened import PATHS, Shop
 from playwright.sync_api import expect
-from test_pages import PATHS
 
 expect.set_options(timeout=TIMEOUT_MS)
 

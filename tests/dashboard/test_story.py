@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from browsing import TIMEOUT_MS, Server, Visit
-from conftest import Shop
+from opened import Shop
 from playwright.sync_api import expect
 
 expect.set_options(timeout=TIMEOUT_MS)

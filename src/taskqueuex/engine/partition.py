@@ -10,7 +10,7 @@ from taskqueuex.engine.metrics import QueueMetrics
 from taskqueuex.engine.window import Window
 from taskqueuex.model.place import DURABLE, VOLATILE, Place
 from taskqueuex.model.queue import PartitionRecord, QueueConfig, QueueRecord, layout_of
-from taskqueuex.model.states import BLOCKED, READY, RETRYING, SCHEDULED, STATES
+from taskqueuex.model.states import BLOCKED, READY, RETRYING, SCHEDULED
 from taskqueuex.model.task import TaskRecord, TaskStatus
 
 __all__ = [
@@ -200,8 +200,10 @@ class Queue:
         return any(partition.resort for partition in self.partitions)
 
     def counts(self) -> list[int]:
-        """Tasks per state."""
-        return [sum(partition.counts[state] for partition in self.partitions) for state in range(STATES)]
+        """Tasks per state, a list of the caller's own."""
+        if len(self.partitions) == 1:
+            return self.partitions[0].counts.copy()
+        return [sum(each) for each in zip(*(partition.counts for partition in self.partitions), strict=True)]
 
     def to_record(self) -> QueueRecord:
         """The row of the queue's settings."""

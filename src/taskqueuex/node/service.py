@@ -189,12 +189,10 @@ class Service:
     def counts(self) -> dict[str, int]:
         """Tasks per state, over all queues."""
         node = self._state
-        sums = [0] * STATES
+        counts = [[0] * STATES]
         if node.writer is not None:
-            for queue in node.writer.engine.core.queues.values():
-                for state, count in enumerate(queue.counts()):
-                    sums[state] += count
-        return dict(zip(STATE_NAMES, sums, strict=True))
+            counts += [queue.counts() for queue in node.writer.engine.core.queues.values()]
+        return dict(zip(STATE_NAMES, map(sum, zip(*counts, strict=True)), strict=True))
 
     def rates(self) -> dict[str, float]:
         """Tasks a second over the last 10 s."""

@@ -26,6 +26,8 @@ class RateMeter:
 
     def add(self, number: int, now_ms: int) -> None:
         """Count ``number`` events at ``now_ms`` (milliseconds of any clock; one that steps back is held)."""
+        if not number and self._last_second >= 0:
+            return  # most of many queues, every second; the next look moves the ring on
         second = now_ms // 1000
         if second > self._last_second:
             self._advance(second)
