@@ -222,6 +222,15 @@ def test_dead_letters_are_grouped_by_error(api, queue):
         (queue, "n", "A", 2),
         (queue, "n", "B", 1),
     ]
+    # Where nothing failed, the reason stands for the error, and a filter knows it too.
+    killed = api.enqueue(queue, name="n")
+    api.good("POST", f"/v1/tasks/{killed}/kill")
+    groups = api.good("GET", f"/v1/dead/groups?queue={queue}")["groups"]
+    reason = next(group["error"] for group in groups if group["example"] == killed)
+    for error, count in ((reason, 1), ("A", 2)):
+        wanted = {"queue": queue, "state": "dead", "error": error}
+        reply = api.good("POST", "/v1/bulk", {"action": "retry", "filter": wanted, "dry_run": True})
+        assert reply["matched"] == count
 
 
 def test_workers_are_seen_with_what_they_run(api, queue):

@@ -83,6 +83,10 @@ class Program:
             assert self._said.wait_for(said, TIMEOUT_S), "".join(self._lines)
             assert any(text in line for line in self._lines), "".join(self._lines)
 
+    def wait_ended(self) -> None:
+        """Returns when it has ended by itself, in order."""
+        assert self._process.wait(TIMEOUT_S) == 0, "".join(self._lines)
+
     def stop(self) -> None:
         """Ends it in order."""
         if self._process.poll() is None:

@@ -33,6 +33,7 @@ class Shop:
     """A server with tokens and a worker. `dead`, `blocked`: ids of tasks; `prices`: what the worker lacks."""
 
     server: Server
+    worker: Program
     prices: Path
     tokens: dict[str, str]
     dead: str
@@ -52,13 +53,13 @@ def open_shop(directory: Path) -> Iterator[Shop]:
     }
     worker = Program("worker", "shop:app", "--name", "till", "--concurrency", 4, **environment)
     try:
-        yield fill(server, prices)
+        yield fill(server, worker, prices)
     finally:
         worker.stop()
         server.stop()
 
 
-def fill(server: Server, prices: Path) -> Shop:
+def fill(server: Server, worker: Program, prices: Path) -> Shop:
     """Orders that fail, a paused queue with work, a queue that nobody serves, a workflow, a schedule."""
     call = server.call
     orders = [{"name": "shop.settle", "payload": {"order": n}, "max_attempts": 2} for n in range(1, 6)]
@@ -87,4 +88,4 @@ def fill(server: Server, prices: Path) -> Shop:
         "narrow": ("read:orders*", "operate:orders*"),
     }
     tokens = {name: server.make_token(name, *held) for name, held in scopes.items()}
-    return Shop(server, prices, tokens, ids[0], workflow["ids"]["sum"], workflow["id"])
+    return Shop(server, worker, prices, tokens, ids[0], workflow["ids"]["sum"], workflow["id"])

@@ -18,6 +18,7 @@ from taskqueuex.model.place import Place
 from taskqueuex.model.reads import TaskFilter
 from taskqueuex.model.rows import DUE, GWAIT, ORDER, StoredTask
 from taskqueuex.model.states import COMPLETED, READY, RETRYING, RUNNING, SCHEDULED, TERMINAL
+from taskqueuex.model.task import TaskStatus
 from taskqueuex.storage.protocol import Storage
 
 __all__ = ["EXAMINED_MAX", "Stores", "select", "state_of"]
@@ -198,9 +199,12 @@ def _matches(wanted: TaskFilter, task_id: bytes, task: StoredTask) -> bool:
         return False
     if wanted.before is not None and record.created_at >= wanted.before:
         return False
-    if wanted.error is not None:
-        return status is not None and any(
-            wanted.error == error.type or wanted.error in error.message
-            for error in (status.errors or ())[-1:]
-        )
-    return True
+    return wanted.error is None or (status is not None and _has_error(status, wanted.error))
+
+
+def _has_error(status: TaskStatus, wanted: str) -> bool:
+    """Whether it is the type of the last error, or within its message; where nothing failed, the reason."""
+    if not status.errors:
+        return wanted == status.reason
+    error = status.errors[-1]
+    return wanted == error.type or wanted in error.message
