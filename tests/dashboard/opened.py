@@ -51,7 +51,7 @@ def open_shop(directory: Path) -> Iterator[Shop]:
         "TQX_TOKEN": server.make_token("worker", "consume", "produce", "operate", "read"),
         "SHOP_PRICES": str(prices),
     }
-    worker = Program("worker", "shop:app", "--name", "till", "--concurrency", 4, **environment)
+    worker = Program("worker", "till:app", "--name", "till", "--concurrency", 4, **environment)
     try:
         yield fill(server, worker, prices)
     finally:

@@ -117,7 +117,7 @@ def test_without_the_scope_payload_a_task_shows_all_else(shop: Shop, visit: Call
     page = seen.open(f"tasks/{shop.dead}")
     payload = page.get_by_role("region", name="Payload", exact=True)
     expect(payload).to_contain_text("this token has not the scope payload")
-    expect(page.get_by_role("region", name="Traceback of attempt 2")).to_contain_text("shop.py")
+    expect(page.get_by_role("region", name="Traceback of attempt 2")).to_contain_text("till.py")
     assert "order" not in payload.inner_text()
     page = seen.open("tasks?q=queue%3Abilling")
     expect(page.get_by_role("region", name="Tasks").get_by_role("link", name="billing")).to_have_count(4)

@@ -28,7 +28,7 @@ def test_a_dead_letter_is_found_read_and_replayed_and_completes(
     page.get_by_role("link", name=re.compile("No such file")).click()
 
     expect(page.get_by_text("Traceback (most recent call last)").first).to_be_visible()
-    expect(page.get_by_role("region", name="Traceback of attempt 2")).to_contain_text("shop.py")
+    expect(page.get_by_role("region", name="Traceback of attempt 2")).to_contain_text("till.py")
     expect(page.get_by_role("region", name="Payload", exact=True)).to_contain_text('"order":')
     own_shop.prices.write_text("12.50")
     page.get_by_role("button", name="Retry").click()
