@@ -21,7 +21,7 @@ SHAREABLE = frozenset(
     for name, command in COMMANDS.items()
     if "max_age_ms" in getattr(command.query, "__struct_fields__", ())
 )
-_KEPT_MAX = 32  # queries that differ
+_KEPT_MAX = 8  # queries that differ: a list of a thousand queues is a megabyte
 _GIVE_UP_US = 10_000_000  # an answer that has not come until then is asked for anew
 
 _encode = msgspec.json.Encoder().encode
