@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { ApiError, call, post, v1, withQuery } from "../api";
 import { instant } from "../format";
 import { usePoll } from "../parts/poll";
-import { Act, Ago, Code, Empty, Grid, Loaded, Panel, Tag, Until } from "../parts/show";
+import { Act, Ago, Code, Empty, FilterField, Grid, Loaded, Panel, Tag, Until } from "../parts/show";
 import { Modal, act, ask } from "../parts/talk";
 import type { AuditEntry, Token } from "../types";
 
@@ -167,13 +167,8 @@ function Audit() {
       title="Audit"
       aside={
         <div class="bar filters">
-          <label>
-            who <input size={12} value={who} onChange={(event) => (setWho(event.currentTarget.value.trim()), setCursors([]))} />
-          </label>
-          <label>
-            command{" "}
-            <input size={14} value={command} onChange={(event) => (setCommand(event.currentTarget.value.trim()), setCursors([]))} />
-          </label>
+          <FilterField label="who" size={12} value={who} onCommit={(who) => (setWho(who), setCursors([]))} />
+          <FilterField label="command" size={14} value={command} onCommit={(what) => (setCommand(what), setCursors([]))} />
           <button disabled={!cursors.length} onClick={() => setCursors(cursors.slice(0, -1))}>
             Newer
           </button>

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { withQuery } from "../api";
 import { clock, count } from "../format";
-import { Empty, Grid, QueueLink, State, Tag, TaskLink } from "../parts/show";
+import { Empty, FilterField, Grid, QueueLink, State, Tag, TaskLink } from "../parts/show";
 import { mayAll } from "../session";
 import { STATES, type EventData } from "../types";
 
@@ -100,12 +100,8 @@ export function Events() {
             ))}
           </select>
         </label>
-        <label>
-          queue <input size={14} value={wanted.queue} onChange={(event) => set({ queue: event.currentTarget.value.trim() })} />
-        </label>
-        <label>
-          task name <input size={14} value={wanted.name} onChange={(event) => set({ name: event.currentTarget.value.trim() })} />
-        </label>
+        <FilterField label="queue" size={14} value={wanted.queue} onCommit={(queue) => set({ queue })} />
+        <FilterField label="task name" size={14} value={wanted.name} onCommit={(name) => set({ name })} />
         <label>
           at most{" "}
           <select value={wanted.rate} onChange={(event) => set({ rate: Number(event.currentTarget.value) })}>

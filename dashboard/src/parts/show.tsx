@@ -1,6 +1,7 @@
 // Small things that pages are made of.
 
 import type { ButtonHTMLAttributes, ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import type { ApiError } from "../api";
 import { clock, duration, instant, pretty } from "../format";
 import { now } from "../live";
@@ -159,6 +160,26 @@ export function Spark({ values, label }: { values: number[]; label: string }) {
     <svg class="spark" role="img" aria-label={label} viewBox={`0 0 ${width} ${height}`} width={width} height={height}>
       {values.length > 1 && <polyline points={points} />}
     </svg>
+  );
+}
+
+/**
+ * A field of a filter. What is typed is its own until it is left, or Enter pressed: what comes meanwhile draws the
+ * page anew, and must not take it away.
+ */
+export function FilterField(props: { label: string; size: number; value: string; onCommit: (value: string) => void }) {
+  const [text, setText] = useState(props.value);
+  useEffect(() => setText(props.value), [props.value]);
+  return (
+    <label>
+      {props.label}{" "}
+      <input
+        size={props.size}
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onChange={(event) => props.onCommit(event.currentTarget.value.trim())}
+      />
+    </label>
   );
 }
 
