@@ -1,8 +1,10 @@
 """What is shown of a queue's waits and runs is of the last minutes; what is counted is of all time."""
 
+from taskqueuex.commands.queues import Percentiles
 from taskqueuex.engine.metrics import QueueMetrics
 
 MINUTE_MS = 60_000
+NOTHING = Percentiles(0, 0, 0, 0)
 
 
 def second_by_second(metrics: QueueMetrics, begun: int, ended: int) -> None:
@@ -19,19 +21,30 @@ def test_an_hour_of_trouble_is_seen_and_forgotten() -> None:
     for _ in range(10):
         metrics.wait_us.record(5_000_000)
         metrics.leased += 1
-    (p50, _, p99, count), run = metrics.latencies()
-    assert 4_900 < p50 < 5_100 and 4_900 < p99 < 5_100
-    assert count == 10 and run == [0, 0, 0, 0]
+    wait, run = metrics.latencies()
+    assert 4_900 < wait.p50 < 5_100 and 4_900 < wait.p99 < 5_100
+    assert wait.count == 10 and run == NOTHING
     assert metrics.wait_us.count == 10_010
     second_by_second(metrics, 1_000_000 + 4 * MINUTE_MS, 1_000_000 + 8 * MINUTE_MS)
-    assert metrics.latencies()[0] == [0, 0, 0, 0]
+    assert metrics.latencies()[0] == NOTHING
 
 
 def test_what_was_added_is_seen_at_once() -> None:
     metrics = QueueMetrics()
     metrics.sample(1_000_000)
-    assert metrics.latencies()[1][3] == 0
+    assert metrics.latencies()[1] == NOTHING
     metrics.run_us.record(2_000)
     metrics.completed += 1
-    p50, _, p99, count = metrics.latencies()[1]
-    assert 1.9 < p50 <= p99 < 2.1 and count == 1
+    run = metrics.latencies()[1]
+    assert 1.9 < run.p50 <= run.p99 < 2.1 and run.count == 1
+
+
+def test_the_rates_of_a_queue_at_rest_sink_and_of_one_that_was_idle_count_from_its_first_second() -> None:
+    metrics = QueueMetrics()
+    second_by_second(metrics, 0, 100_000)
+    metrics.enqueued += 10
+    second_by_second(metrics, 100_000, 102_000)
+    assert metrics.rate_in.per_second(102_000) == 1.0
+    assert metrics.rate_out.per_second(102_000) == 0.0
+    second_by_second(metrics, 102_000, 120_000)
+    assert metrics.rate_in.per_second(120_000) == 0.0

@@ -8,6 +8,7 @@ from writer_harness import Harness, Session, turns
 
 from taskqueuex.access.overload import ENQUEUE
 from taskqueuex.engine.engine import Engine
+from taskqueuex.model.states import STATE_NAMES
 from taskqueuex.testing import EIO, ENOSPC
 from taskqueuex.writer import writer as writer_module
 from taskqueuex.writer.writer import Writer
@@ -406,6 +407,46 @@ def test_a_listing_leaves_out_what_has_ended_and_is_not_shown_any_more():
         for query in ({"queue": "q"}, {"queue": "q", "state": "cancelled"}, {"name": "n"}, {"id": task_id}):
             found = (await harness.call("list_tasks", query=query)).json()["tasks"]
             assert [task["id"] for task in found] == [task_id], query
+        await harness.writer.stop()
+
+    asyncio.run(run())
+
+
+def test_a_listing_by_state_finds_every_task_of_it_over_queues_of_every_kind():
+    kinds = {
+        "plain": {},
+        "none": {},
+        "spread": {"partitions": 3},
+        "grouped": {"discipline": "round_robin"},
+        "volatile": {"durability": "memory", "max_tasks": 100},
+    }
+
+    async def run():
+        harness = Harness()
+        expected: dict[str, set[str]] = {name: set() for name in STATE_NAMES}
+        for queue, config in kinds.items():
+            await harness.call("put_queue", queue, config)
+            if queue == "none":
+                continue
+            fields = {"group": "g"} if queue == "grouped" else {}
+            parent = (await harness.call("enqueue", queue, {"delay_ms": 60_000, **fields})).json()["id"]
+            await harness.call("enqueue", queue, {"depends_on": [parent], **fields})
+            for _ in range(5):
+                await harness.call("enqueue", queue, fields)
+            leased = (await harness.call("dequeue_queue", queue, {"max": 4})).json()["tasks"]
+            for task, fate in zip(leased, ("ack", "retry", "die"), strict=False):
+                body = {"lease": task["lease"]}
+                if fate != "ack":
+                    body |= {"error": {"type": "Boom"}, "retryable": fate == "retry", "delay_ms": 60_000}
+                await harness.call("ack" if fate == "ack" else "fail", task["id"], body)
+        for task in (await harness.call("list_tasks", query={"limit": 1_000})).json()["tasks"]:
+            expected[task["state"]].add(task["id"])
+        assert all(expected[state] for state in STATE_NAMES if state not in ("cancelled", "expired"))
+        for state, ids in expected.items():
+            found = (await harness.call("list_tasks", query={"state": state, "limit": 1_000})).json()["tasks"]
+            assert {task["id"] for task in found} == ids, state
+        groups = (await harness.call("dead_groups")).json()["groups"]
+        assert {each["queue"] for each in groups} == set(kinds) - {"none"}
         await harness.writer.stop()
 
     asyncio.run(run())

@@ -66,7 +66,7 @@ class Rates(msgspec.Struct, gc=False, rename={"in_": "in"}):
 
 
 class Percentiles(msgspec.Struct, gc=False):
-    """Of a latency in milliseconds, since the server started."""
+    """Of a latency in milliseconds, over the last minute or two."""
 
     p50: float
     p90: float

@@ -1,17 +1,17 @@
 """What the engine counts. Plain integers with one writer."""
 
+from taskqueuex.commands.queues import Percentiles
 from taskqueuex.telemetry import Exemplars, Histogram, HistogramSnapshot, RateMeter, Recent
 
 __all__ = ["EngineMetrics", "QueueMetrics"]
 
 _SPAN_MS = 60_000  # of the windows over waits and runs: what is shown is of the last one to two minutes
-_QUANTILES = (0.5, 0.9, 0.99)
 
 
 class QueueMetrics:
     """Of one queue, since the server started."""
 
-    __slots__ = ("_cached", "_recent_run", "_recent_wait", "_roll_at", "completed", "dead", "dropped",
+    __slots__ = ("_cached", "_recent_run", "_recent_wait", "_roll_at", "_sampled", "completed", "dead", "dropped",
                  "enqueued", "failed", "leased", "rate_failed", "rate_in", "rate_out", "run_us",
                  "wait_us")  # fmt: skip
 
@@ -29,14 +29,18 @@ class QueueMetrics:
         self.rate_failed = RateMeter()
         self._recent_wait = Recent(self.wait_us.snapshot)
         self._recent_run = Recent(self.run_us.snapshot)
+        self._sampled = -1  # what was counted when the rates were brought up to date
         self._roll_at = 0
-        self._cached: tuple[tuple[int, int], list[list[float]]] | None = None
+        self._cached: tuple[tuple[int, int], tuple[Percentiles, Percentiles]] | None = None
 
     def sample(self, now_ms: int) -> None:
         """Brings the rates up to date with the counters; to be called once a second, and before a look."""
-        self.rate_in.add(self.enqueued - self.rate_in.total, now_ms)
-        self.rate_out.add(self.completed - self.rate_out.total, now_ms)
-        self.rate_failed.add(self.failed - self.rate_failed.total, now_ms)
+        counted = self.enqueued + self.completed + self.failed
+        if counted != self._sampled:
+            self._sampled = counted
+            self.rate_in.add(self.enqueued - self.rate_in.total, now_ms)
+            self.rate_out.add(self.completed - self.rate_out.total, now_ms)
+            self.rate_failed.add(self.failed - self.rate_failed.total, now_ms)
         if now_ms >= self._roll_at:
             self._roll(now_ms)
 
@@ -50,20 +54,17 @@ class QueueMetrics:
         """Those of the last minute or two."""
         return self._recent_run.window()
 
-    def latencies(self) -> list[list[float]]:
-        """Of the last minute or two, milliseconds: p50, p90, p99 and count of the waits, and of the runs.
+    def latencies(self) -> tuple[Percentiles, Percentiles]:
+        """Of the last minute or two: of the waits, and of the runs.
 
         Where nothing was added since they were asked for last, which is true of most of many queues, it costs
         nothing.
         """
         key = (self.leased, self.completed)
         if self._cached is None or self._cached[0] != key:
-            self._cached = (key, [_figures(each.window()) for each in (self._recent_wait, self._recent_run)])
+            wait, run = self._recent_wait.window(), self._recent_run.window()
+            self._cached = (key, (Percentiles(*wait.summary_ms()), Percentiles(*run.summary_ms())))
         return self._cached[1]
-
-
-def _figures(window: HistogramSnapshot) -> list[float]:
-    return [*(value / 1000 for value in window.percentiles(*_QUANTILES)), window.count]
 
 
 class EngineMetrics:

@@ -7,7 +7,7 @@ import msgspec
 
 from taskqueuex.commands.call import Call
 from taskqueuex.commands.produce import BackoffSpec
-from taskqueuex.commands.queues import Percentiles, PutQueue, QueueList, QueueView, RateLimitSpec, Rates
+from taskqueuex.commands.queues import PutQueue, QueueList, QueueView, RateLimitSpec, Rates
 from taskqueuex.commands.tasks import BulkReply
 from taskqueuex.engine import resort
 from taskqueuex.engine.core import DURABILITY_LEVELS, LEVEL_DURABLE, LEVEL_MEMORY, Core, Queue
@@ -154,7 +154,7 @@ def queue_view(core: Core, queue: Queue) -> QueueView:
     backoff, limit = config.backoff, config.rate_limit
     now = core.now_ms
     metrics.sample(now)
-    wait_ms, run_ms = (Percentiles(p50, p90, p99, int(count)) for p50, p90, p99, count in metrics.latencies())
+    wait_ms, run_ms = metrics.latencies()
     return QueueView(
         name=queue.name,
         discipline=config.discipline,
@@ -174,7 +174,7 @@ def queue_view(core: Core, queue: Queue) -> QueueView:
         with_parents=config.with_parents,
         paused=queue.paused,
         resorting=queue.resorting,
-        counts={name: counts[state] for state, name in enumerate(STATE_NAMES)},
+        counts=dict(zip(STATE_NAMES, counts, strict=True)),
         oldest_ready_age_ms=oldest_ready_age_ms(queue, now),
         rates=Rates(
             metrics.rate_in.per_second(now),

@@ -79,11 +79,12 @@ def start_sweep(
 
 
 def task_filter(core: Core, wanted: dict[str, Any], until: bytes = b"", now_ms: int = 0) -> TaskFilter:
-    """The filter of a request, with the partitions it is about.
+    """The filter of a request, with the partitions it is about: those that have a task of its state.
 
     `allowed`, where it is there, are patterns: queues that match none of them are left out.
     """
     places: list[tuple[str, Place, tuple[str, bool, bool]]] = []
+    states = (STATE_NUMBERS[wanted["state"]],) if wanted.get("state") else None
     names = [wanted["queue"]] if wanted.get("queue") else sorted(core.queues)
     if wanted.get("allowed") is not None and (allowed := matcher(wanted["allowed"])) is not None:
         names = [name for name in names if allowed.fullmatch(name.partition("\0")[0])]
@@ -91,12 +92,13 @@ def task_filter(core: Core, wanted: dict[str, Any], until: bytes = b"", now_ms: 
         queue = core.queues.get(name) or core.ghosts.get(name)
         if queue is not None:
             for partition in queue.partitions:
-                layout = (partition.discipline, partition.grouped, partition.aged)
-                places.append((name, partition.place, layout))
-    state, ids, workflow = wanted.get("state"), wanted.get("id"), wanted.get("workflow")
+                if states is None or partition.counts[states[0]]:
+                    layout = (partition.discipline, partition.grouped, partition.aged)
+                    places.append((name, partition.place, layout))
+    ids, workflow = wanted.get("id"), wanted.get("workflow")
     return TaskFilter(
         places,
-        (STATE_NUMBERS[state],) if state else None,
+        states,
         group=wanted.get("group"),
         tag=wanted.get("tag"),
         name=wanted.get("name"),

@@ -195,6 +195,7 @@ class TaskFilter:
         "masked",
         "name",
         "now_ms",
+        "numbers",
         "places",
         "states",
         "tag",
@@ -220,6 +221,7 @@ class TaskFilter:
         masked: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         self.places = places  # (queue, place, layout) of every partition looked at, in order
+        self.numbers = frozenset(place.number for _, place, _ in places)
         self.states = states
         self.group = group
         self.tag = tag

@@ -218,7 +218,6 @@ class Service:
         node = self._state
         now = node.clock.now_ms()
         writer = node.writer
-        windows = {name: recent.window() for name, recent in self._latencies.items()}
         return admin.StatsReply(
             version=__version__,
             started_at=node.started_at,
@@ -227,7 +226,10 @@ class Service:
             counts=counts,
             totals=self.totals(),
             rates=rates,
-            latency_ms={name: _latency(window) for name, window in windows.items()},
+            latency_ms={
+                name: dict(zip(("p50", "p90", "p99", "count"), recent.window().summary_ms(), strict=True))
+                for name, recent in self._latencies.items()
+            },
             connections=node.network_metrics.connections,
             waiters=writer.engine.waiters.count if writer is not None else 0,
             storage=node.tiers.durable.health() if node.tiers is not None else {},
@@ -317,11 +319,6 @@ class Service:
 def _exposed(reading: Reading, openmetrics: bool) -> bytes | Page:
     text = render(families(reading), openmetrics=openmetrics)
     return Page(OPENMETRICS_TYPE, text, ()) if openmetrics else text
-
-
-def _latency(window: HistogramSnapshot) -> dict[str, float]:
-    p50, p90, p99 = window.percentiles(0.5, 0.9, 0.99)
-    return {"p50": p50 / 1000, "p90": p90 / 1000, "p99": p99 / 1000, "count": window.count}
 
 
 def _numbers(reading: Any) -> dict[str, float | int]:

@@ -171,7 +171,7 @@ def _inverted(task_id: bytes) -> bytes:
 
 def _matches(wanted: TaskFilter, task_id: bytes, task: StoredTask) -> bool:
     record, status = task.record, task.status
-    if not any(place.number == record.queue_number for _, place, _ in wanted.places):
+    if record.queue_number not in wanted.numbers:
         return False
     if wanted.until and task_id >= wanted.until:
         return False

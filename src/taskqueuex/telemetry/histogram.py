@@ -96,6 +96,11 @@ class HistogramSnapshot(msgspec.Struct, frozen=True):
         """Return several at once, in one walk."""
         return _percentiles(self.buckets, quantiles)
 
+    def summary_ms(self) -> tuple[float, float, float, int]:
+        """Return p50, p90 and p99 in milliseconds, and the count."""
+        p50, p90, p99 = self.percentiles(0.5, 0.9, 0.99)
+        return p50 / 1000, p90 / 1000, p99 / 1000, self.count
+
 
 class Histogram:
     """Microseconds recorded by one writer; see the module's head for the layout and the error."""
