@@ -6,11 +6,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from measure import Client, Figures, cpu_seconds, run_load
+from measure import Client, Figures, cpu_seconds, median_of, run_load, start_load
 from results import Bar, Result, Scale
 from servers import LOAD_CORE, Bench, Server, pin
 
@@ -22,78 +21,98 @@ EVENTS = "rate=50"
 # And what it asks for every so many milliseconds; the ages are three quarters of that.
 POLLS = (
     "2000:/v1/queues?max_age_ms=1500",
-    "3000:/v1/workers",
+    "3000:/v1/workers?max_age_ms=2250",
     "5000:/v1/dead/groups?limit=20&max_age_ms=3750",
 )
 QUEUES = 1_000
+PAIRS = 60
+SLICE_S = 1
+SETTLE_S = 0.1
 TASKS = 10_000_000
 BATCH = 10_000
 
 
-@contextmanager
-def _viewers(server: Server, seconds: float, query: str) -> Iterator[None]:
-    command = [sys.executable, str(HERE / "viewers.py"), str(server.port), str(VIEWERS), str(seconds), query]
-    command += POLLS if query == OVERVIEW else ()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=pin(LOAD_CORE))
-    try:
+class _Viewers:
+    """Ten pages of one kind, open or not."""
+
+    def __init__(self, server: Server, query: str, polls: tuple[str, ...]) -> None:
+        command = [sys.executable, str(HERE / "viewers.py"), str(server.port), str(VIEWERS), query, *polls]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, preexec_fn=pin(LOAD_CORE), bufsize=0)
         time.sleep(0.5)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+
+    def look(self, looking: bool) -> None:
+        """Opens the pages, or puts them away."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"on\n" if looking else b"off\n")
+        time.sleep(SETTLE_S)
+
+    def close(self) -> None:
+        """Ends them."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        if self._process.wait(10):
+            raise RuntimeError("the viewers failed")
 
 
 def viewers(bench: Bench, scale: Scale) -> Result:
-    """Enqueues with ten web pages open and without, and what the pages cost while nothing happens."""
+    """Enqueues while ten web pages are open and while not, and what these cost while nothing happens."""
     result = Result("viewers", f"enqueues without and with {VIEWERS} web pages open")
-    rates: dict[str, list[float]] = {"nobody looks": [], "overviews": [], "lists of events": []}
-    load = ("-s", scale.seconds, "enqueue")
+    pairs = PAIRS if scale.rounds > 1 else PAIRS // 20
     with bench.taskqueuex() as server:
         client = Client(server.port)
         for number in range(QUEUES):
             client.call("PUT", f"/v1/queues/q{number:04}", {})
         run_load(bench, server, "-s", 1, "enqueue")
-        idle: dict[str, float] = {}
-        for name, query in (("nobody looks", ""), ("overviews", OVERVIEW)):
-            with _viewers(server, 60, query or "kind=server"):
+        for name, query, polls in (("overviews", OVERVIEW, POLLS), ("lists of events", EVENTS, ())):
+            pages = _Viewers(server, query, polls)
+            idle = {}
+            for looking in (False, True):
+                pages.look(looking)
                 before, begun = cpu_seconds(server.pids()), time.monotonic()
                 time.sleep(4 * scale.seconds)
-                idle[name] = (cpu_seconds(server.pids()) - before) / (time.monotonic() - begun)
-        for _ in range(2 * scale.rounds):
-            for name, query in (("nobody looks", ""), ("overviews", OVERVIEW), ("lists of events", EVENTS)):
-                if query:
-                    with _viewers(server, 60, query):
-                        figures = run_load(bench, server, *load)
-                else:
-                    figures = run_load(bench, server, *load)
-                figures.program = name
-                rates[name].append(figures.ops_per_s)
-                result.figures.append(figures)
+                idle[looking] = (cpu_seconds(server.pids()) - before) / (time.monotonic() - begun)
+            pages.look(False)
+            load = start_load(bench, server, "-s", 4 * pairs * (SLICE_S + SETTLE_S), "enqueue")
+            time.sleep(1)
+            slices = [_pair(server, client, pages, first=bool(turn % 2)) for turn in range(pairs)]
+            load.terminate()
+            load.wait()
+            pages.close()
+            result.figures += [_summed(name, slices, True), _summed(f"without {name}", slices, False)]
+            ratio = statistics.median(pair[True].ops_per_s / pair[False].ops_per_s for pair in slices)
+            result.bars += [
+                Bar(f"CPU of {VIEWERS} {name}", 100 * (idle[True] - idle[False]), 2.0, "% of a core"),
+                Bar(f"enqueues beside {name}, of those alone", ratio, 0.97, "x", at_least=True),
+            ]
         client.close()
-    alone = statistics.median(rates["nobody looks"])
-    result.bars = [
-        Bar(
-            f"CPU of {VIEWERS} overviews, {QUEUES} queues",
-            100 * (idle["overviews"] - idle["nobody looks"]),
-            2.0,
-            "% of a core",
-        ),
-        Bar(
-            "enqueues beside overviews, of those alone",
-            statistics.median(rates["overviews"]) / alone,
-            0.97,
-            "x",
-            at_least=True,
-        ),
-        Bar(
-            "enqueues beside lists of events, of those alone",
-            statistics.median(rates["lists of events"]) / alone,
-            0.97,
-            "x",
-            at_least=True,
-        ),
-    ]
+    result.notes.append(f"{QUEUES} queues; medians of {pairs} pairs of seconds beside one load")
     return result
+
+
+def _pair(server: Server, client: Client, pages: _Viewers, *, first: bool) -> dict[bool, Figures]:
+    """A slice with the pages open and one without. The pace of a machine changes within a minute by more than
+    the bar, and hardly within a second."""
+    slices = {}
+    for looking in (first, not first):
+        pages.look(looking)
+        done, used, begun = _done(client), cpu_seconds(server.pids()), time.monotonic()
+        time.sleep(SLICE_S)
+        operations, took = _done(client) - done, time.monotonic() - begun
+        cpu_us = 1e6 * (cpu_seconds(server.pids()) - used) / max(1, operations)
+        slices[looking] = Figures("", operations, operations / took, cpu_us, 0.0, 0.0, 0.0, 0.0, 0)
+    pages.look(False)
+    return slices
+
+
+def _done(client: Client) -> int:
+    enqueued: int = client.call("GET", "/v1/stats")["totals"]["enqueued"]
+    return enqueued
+
+
+def _summed(name: str, slices: list[dict[bool, Figures]], looking: bool) -> Figures:
+    figures = median_of([pair[looking] for pair in slices])
+    figures.program = name
+    return figures
 
 
 def pages(bench: Bench, scale: Scale) -> Result:

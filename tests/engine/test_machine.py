@@ -7,12 +7,14 @@ held against the indexes and counts; and an engine read anew from storage must e
 import os
 import random
 
+import msgspec
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from oracle import expected_orders
 
 from taskqueuex.engine import produce, staging
+from taskqueuex.engine.queues import listed_view, queue_view
 from taskqueuex.model.ids import format_id, parse_id
 from taskqueuex.model.place import VOLATILE
 from taskqueuex.model.states import COMPLETED, RUNNING
@@ -546,6 +548,14 @@ class Machine(RuleBasedStateMachine):
                 assert keys == sorted(set(keys))
                 assert all(key < window.border for key in keys)
                 assert window.cold >= 0 and partition.timers.cold >= 0
+
+    @invariant()
+    def queues_are_listed_as_they_are(self):
+        if not hasattr(self, "sim"):
+            return
+        core, encode = self.sim.engine.core, msgspec.json.encode
+        for queue in core.queues.values():
+            assert encode(listed_view(core, queue)) == encode(queue_view(core, queue))
 
     def teardown(self):
         try:

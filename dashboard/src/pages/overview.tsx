@@ -14,7 +14,7 @@ import { STATES, type Counts, type DeadGroup, type Queue, type Stats, type Worke
 
 export function Overview() {
   const queues = usePoll<{ queues: Queue[] }>("/v1/queues", 2_000, true, true);
-  const workers = usePoll<{ workers: Worker[] }>(mayAll("read") ? "/v1/workers" : null, 3_000, true);
+  const workers = usePoll<{ workers: Worker[] }>(mayAll("read") ? "/v1/workers" : null, 3_000, true, true);
   const anyDead = queues.data?.queues.some((queue) => queue.counts.dead > 0) ?? false;
   const dead = usePoll<{ groups: DeadGroup[] }>(anyDead ? "/v1/dead/groups?limit=20" : null, 5_000, false, true);
   const found = findings({

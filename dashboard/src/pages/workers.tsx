@@ -13,7 +13,7 @@ const SILENT_MS = 45_000;
 const RUNNING_MAX = 8;
 
 export function Workers() {
-  const workers = usePoll<{ workers: Worker[] }>("/v1/workers", 2_000, true);
+  const workers = usePoll<{ workers: Worker[] }>("/v1/workers", 2_000, true, true);
   return (
     <>
       <h1>Workers</h1>

@@ -654,12 +654,14 @@ class AsyncMethods:
         """
         return await self.send(requests.stats())
 
-    async def list_workers(self) -> admin.WorkerList:
+    async def list_workers(self, *, max_age_ms: int | None = None) -> admin.WorkerList:
         """Workers and what they run.
+
+        `max_age_ms`: an answer that was made for somebody else will do, up to that old.
 
         GET /v1/workers
         """
-        return await self.send(requests.list_workers())
+        return await self.send(requests.list_workers(max_age_ms=max_age_ms))
 
     async def quiet_worker(self, name: str, *, idempotency_key: str | None = None) -> consume.WorkerControl:
         """Ask a worker to take no more tasks.

@@ -155,6 +155,7 @@ _ListAudit: Any = access.ListAudit
 _ListQueues: Any = queues.ListQueues
 _ListSchedules: Any = schedules.ListSchedules
 _ListTasks: Any = tasks.ListTasks
+_ListWorkers: Any = admin.ListWorkers
 _MetricsHistoryQuery: Any = admin.MetricsHistoryQuery
 _PutQueue: Any = queues.PutQueue
 _PutSchedule: Any = schedules.PutSchedule
@@ -807,12 +808,14 @@ def stats() -> Request[admin.StatsReply]:
     return Request(_STATS, "/v1/stats")
 
 
-def list_workers() -> Request[admin.WorkerList]:
+def list_workers(*, max_age_ms: int | None = None) -> Request[admin.WorkerList]:
     """Workers and what they run.
+
+    `max_age_ms`: an answer that was made for somebody else will do, up to that old.
 
     GET /v1/workers
     """
-    return Request(_LIST_WORKERS, "/v1/workers")
+    return Request(_LIST_WORKERS, "/v1/workers", query=_ListWorkers(max_age_ms=max_age_ms))
 
 
 def quiet_worker(name: str, *, idempotency_key: str | None = None) -> Request[consume.WorkerControl]:

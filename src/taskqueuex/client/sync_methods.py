@@ -642,12 +642,14 @@ class SyncMethods:
         """
         return self.send(requests.stats())
 
-    def list_workers(self) -> admin.WorkerList:
+    def list_workers(self, *, max_age_ms: int | None = None) -> admin.WorkerList:
         """Workers and what they run.
+
+        `max_age_ms`: an answer that was made for somebody else will do, up to that old.
 
         GET /v1/workers
         """
-        return self.send(requests.list_workers())
+        return self.send(requests.list_workers(max_age_ms=max_age_ms))
 
     def quiet_worker(self, name: str, *, idempotency_key: str | None = None) -> consume.WorkerControl:
         """Ask a worker to take no more tasks.

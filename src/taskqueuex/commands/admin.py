@@ -4,12 +4,15 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from taskqueuex.commands.limits import MaxAgeMs
+
 __all__ = [
     "BackupReply",
     "BackupRequest",
     "DrainReply",
     "HealthReply",
     "HistoryPoint",
+    "ListWorkers",
     "MetricsHistoryQuery",
     "MetricsHistoryReply",
     "RunningTask",
@@ -40,6 +43,12 @@ class WorkerView(msgspec.Struct, gc=False):
     quiet: bool
     stopping: bool
     concurrency: int | None
+
+
+class ListWorkers(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """`max_age_ms`: an answer that was made for somebody else will do, up to that old."""
+
+    max_age_ms: MaxAgeMs | None = None
 
 
 class WorkerList(msgspec.Struct, gc=False):

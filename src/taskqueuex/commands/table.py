@@ -602,7 +602,9 @@ _ROWS = (
         "read",
         "Workers and what they run",
         queues="all",
+        query=admin.ListWorkers,
         replies={200: admin.WorkerList},
+        errors=(422,),
     ),
     _row(
         "quiet_worker",

@@ -11,8 +11,8 @@ _SPAN_MS = 60_000  # of the windows over waits and runs: what is shown is of the
 class QueueMetrics:
     """Of one queue, since the server started."""
 
-    __slots__ = ("_cached", "_recent_run", "_recent_wait", "_roll_at", "_sampled", "completed", "dead", "dropped",
-                 "enqueued", "failed", "leased", "rate_failed", "rate_in", "rate_out", "run_us",
+    __slots__ = ("_cached", "_recent_run", "_recent_wait", "_roll_at", "_sampled", "completed", "dead",
+                 "dropped", "enqueued", "failed", "leased", "rate_failed", "rate_in", "rate_out", "run_us",
                  "wait_us")  # fmt: skip
 
     def __init__(self) -> None:
@@ -43,6 +43,14 @@ class QueueMetrics:
             self.rate_failed.add(self.failed - self.rate_failed.total, now_ms)
         if now_ms >= self._roll_at:
             self._roll(now_ms)
+
+    def at_rest(self, now_ms: int) -> bool:
+        """Whether all rates are zero."""
+        return not (
+            self.rate_in.per_second(now_ms)
+            or self.rate_out.per_second(now_ms)
+            or self.rate_failed.per_second(now_ms)
+        )
 
     def _roll(self, now_ms: int) -> None:
         self._roll_at = now_ms + _SPAN_MS

@@ -1,7 +1,7 @@
 """Tasks, partitions and queues as they are in memory."""
 
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -167,6 +167,7 @@ class Queue:
         "placing",
         "rotation",
         "running",
+        "shown",
         "tier",
         "token_alarm_at",
         "tokens",
@@ -186,6 +187,7 @@ class Queue:
         self.tokens_at = 0
         self.token_alarm_at = 0
         self.metrics = QueueMetrics()
+        self.shown: tuple[tuple[Any, ...], msgspec.Raw] | None = None  # in lists, for as long as it rests
         self.configure(config)
 
     def configure(self, config: QueueConfig) -> None:

@@ -26,6 +26,7 @@ from taskqueuex.telemetry import (
     OPENMETRICS_TYPE,
     HistogramSnapshot,
     MetricsHistory,
+    ProcessReading,
     Recent,
     read_host,
     read_process,
@@ -211,10 +212,11 @@ class Service:
         return writer.engine.core.metrics if writer is not None else EngineMetrics()
 
     def _stats(self, call: Call) -> admin.StatsReply:
-        return self.stats(self.counts(), self.rates())
+        return self._look(self.counts(), self.rates(), read_process())
 
-    def stats(self, counts: dict[str, int], rates: dict[str, float]) -> admin.StatsReply:
-        """The server in one look."""
+    def _look(
+        self, counts: dict[str, int], rates: dict[str, float], process: ProcessReading
+    ) -> admin.StatsReply:
         node = self._state
         now = node.clock.now_ms()
         writer = node.writer
@@ -233,7 +235,7 @@ class Service:
             connections=node.network_metrics.connections,
             waiters=writer.engine.waiters.count if writer is not None else 0,
             storage=node.tiers.durable.health() if node.tiers is not None else {},
-            process=_numbers(read_process()),
+            process=_numbers(process),
             host=_numbers(read_host(node.config.storage.data)),
         )
 
@@ -292,11 +294,11 @@ class Service:
         self._roll()
         node.writer.cut_events()
         node.writer.events.tick()
-        counts, rates = self.counts(), self.rates()  # once for all: with many queues they take a while
-        node.writer.events.tell_stats(lambda: msgspec.json.encode(self.stats(counts, rates)))
+        # Once for all: with many queues, or many open files, they take a while.
+        counts, rates, process = self.counts(), self.rates(), read_process()
+        node.writer.events.tell_stats(lambda: msgspec.json.encode(self._look(counts, rates, process)))
         values: dict[str, float] = {f"rate.{name}": value for name, value in rates.items()}
         values.update({f"tasks.{name}": float(counts[name]) for name in STATE_NAMES})
-        process = read_process()
         values["process.resident_bytes"] = float(process.resident_bytes)
         values["process.cpu_total"] = process.cpu_user_s + process.cpu_system_s
         values["connections"] = float(node.network_metrics.connections)
