@@ -84,6 +84,14 @@ def test_a_queue_lives_its_life(tqx, queue):
     tqx("queue", "show", queue, code=3)
 
 
+def test_queues_at_rest_are_left_out_when_asked(tqx, queue):
+    tqx("queue", "create", queue)
+    assert queue in tqx("queue", "list")
+    assert queue not in tqx("queue", "list", "--active")
+    tqx("enqueue", queue, "1")
+    assert queue in {each["name"] for each in tqx.asked("queue", "list", "--active")["queues"]}
+
+
 def test_why_a_queue_is_slow_is_told(tqx, queue):
     tqx("queue", "why", queue, code=3)
     tqx("queue", "create", queue)
@@ -137,6 +145,8 @@ def test_a_task_is_looked_at_and_steered(tqx, queue):
     assert id in tqx("task", "show", id)
     assert "enqueued" in tqx("task", "history", id)
     assert "is ready" in tqx("task", "why", id)
+    later = tqx.asked("enqueue", queue, "2", "--delay-ms", "3600000")["id"]
+    assert re.search(r"^[a-z_]+: .* \(until 20\d\d-.*Z\)$", tqx("task", "why", later), re.M)
     tqx("task", "edit", id, "--priority", "9", "--payload", '"new"')
     task = tqx.asked("task", "show", id)
     assert (task["priority"], task["payload"]) == (9, "new")

@@ -2,6 +2,7 @@
 
 from taskqueuex.commands.queues import Percentiles
 from taskqueuex.engine.metrics import QueueMetrics
+from taskqueuex.testing import Simulator
 
 MINUTE_MS = 60_000
 NOTHING = Percentiles(0, 0, 0, 0)
@@ -48,3 +49,27 @@ def test_the_rates_of_a_queue_at_rest_sink_and_of_one_that_was_idle_count_from_i
     assert metrics.rate_out.per_second(102_000) == 0.0
     second_by_second(metrics, 102_000, 120_000)
     assert metrics.rate_in.per_second(120_000) == 0.0
+
+
+def active(sim: Simulator) -> list[str]:
+    return [each["name"] for each in sim.call("list_queues", query={"active": True}).json()["queues"]]
+
+
+def test_a_queue_is_active_while_something_happens_in_it_and_a_few_seconds_more() -> None:
+    sim = Simulator()
+    for name in ("a", "b"):
+        sim.call("put_queue", name, {})
+    assert active(sim) == []
+    sim.call("pause_queue", "b")
+    assert active(sim) == ["b"]
+    sim.call("resume_queue", "b")
+    sim.call("enqueue", "a", {"result_ttl_ms": 0})
+    assert active(sim) == ["a"]
+    task = sim.call("dequeue_queue", "a", {}).json()["tasks"][0]
+    assert active(sim) == ["a"]
+    sim.call("ack", task["id"], {"lease": task["lease"]})
+    sim.advance(1_000)
+    assert active(sim) == ["a"]
+    sim.advance(11_000)
+    assert active(sim) == []
+    assert len(sim.call("list_queues").json()["queues"]) == 2

@@ -13,9 +13,12 @@ import { may, mayAll } from "../session";
 import { STATES, type Counts, type DeadGroup, type Queue, type Stats, type Worker } from "../types";
 
 export function Overview() {
-  const queues = usePoll<{ queues: Queue[] }>("/v1/queues", 2_000, true, true);
+  // Whoever may not have the server's figures adds up those of all its queues.
+  const path = mayAll("read") ? "/v1/queues?active=true" : "/v1/queues";
+  const queues = usePoll<{ queues: Queue[] }>(path, 2_000, true, true);
   const workers = usePoll<{ workers: Worker[] }>(mayAll("read") ? "/v1/workers" : null, 3_000, true, true);
-  const anyDead = queues.data?.queues.some((queue) => queue.counts.dead > 0) ?? false;
+  const counts = stats.value?.counts ?? sumCounts(queues.data?.queues ?? []);
+  const anyDead = counts.dead > 0;
   const dead = usePoll<{ groups: DeadGroup[] }>(anyDead ? "/v1/dead/groups?limit=20" : null, 5_000, false, true);
   const found = findings({
     now: now.value,
@@ -26,7 +29,6 @@ export function Overview() {
     workers: workers.data?.workers ?? null,
     dead: dead.data?.groups ?? [],
   });
-  const counts = stats.value?.counts ?? sumCounts(queues.data?.queues ?? []);
 
   return (
     <>

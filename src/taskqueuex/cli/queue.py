@@ -8,7 +8,7 @@ import typer
 from taskqueuex.cli.app import app, asks_server
 from taskqueuex.cli.failures import CONFLICT, NOT_FOUND, USAGE, ApiError, Failure
 from taskqueuex.cli.inputs import given, json_value
-from taskqueuex.cli.terminal import Terminal, age, at
+from taskqueuex.cli.terminal import Terminal, age
 from taskqueuex.commands.queues import PutQueue
 
 __all__ = ["group"]
@@ -46,15 +46,18 @@ ParentsOption = Annotated[bool | None, typer.Option(help="Hand parents' results 
 
 
 @_command("list")
-def list_queues(tqx: Terminal) -> None:
+def list_queues(
+    tqx: Terminal,
+    active: Annotated[bool, typer.Option("--active", help="Leave out those at rest.")] = False,
+) -> None:
     """All queues, with how many tasks are in which state."""
-    raw = tqx.client.call("list_queues")
+    answer = tqx.client.ask("list_queues", query={"active": "true" if active else None})
     if tqx.is_json:
-        tqx.json(raw)
+        tqx.json(answer)
         return
     states = ("ready", "running", "scheduled", "retrying", "blocked", "dead")
     rows = []
-    for queue in tqx.client.ask("list_queues")["queues"]:
+    for queue in answer["queues"]:
         counts = (queue["counts"].get(state, 0) for state in states)
         oldest = age(queue["oldest_ready_age_ms"])
         paused = "paused" if queue["paused"] else ""
@@ -87,9 +90,7 @@ def why(tqx: Terminal, name: Name) -> None:
         return
     if not answer["reasons"]:
         tqx.line(f"nothing holds {name} up")
-    for reason in answer["reasons"]:
-        until = f" (until {at(reason['until'])})" if reason.get("until") else ""
-        tqx.line(f"{reason['code']}: {reason['detail']}{until}")
+    tqx.reasons(answer["reasons"])
 
 
 @_command("groups")

@@ -111,8 +111,7 @@ def why(tqx: Terminal, id: Id) -> None:
         tqx.json(answer)
         return
     tqx.line(f"{id} is {answer['state']}")
-    for reason in answer["reasons"]:
-        tqx.line(f"  {reason['code']}: {reason['detail']}")
+    tqx.reasons(answer["reasons"])
 
 
 def _each(tqx: Terminal, command: str, ids: list[str], told: Callable[[Any], str]) -> None:

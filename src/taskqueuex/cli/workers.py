@@ -20,12 +20,12 @@ Name = Annotated[str, typer.Argument(metavar="WORKER", help="The name of the wor
 @_command("list")
 def list_workers(tqx: Terminal) -> None:
     """The workers seen in the last minutes, and how much they run."""
-    raw = tqx.client.call("list_workers")
+    answer = tqx.client.ask("list_workers")
     if tqx.is_json:
-        tqx.json(raw)
+        tqx.json(answer)
         return
     columns = ("worker", "state", "running", "of", "queues", "host", "pid", "version", "seen")
-    tqx.table(columns, [_row(each) for each in tqx.client.ask("list_workers")["workers"]])
+    tqx.table(columns, [_row(each) for each in answer["workers"]])
 
 
 def _row(worker: dict[str, Any]) -> tuple[Any, ...]:

@@ -522,14 +522,15 @@ class AsyncMethods:
         """
         return await self.send(requests.queue_groups(queue, limit=limit))
 
-    async def list_queues(self, *, max_age_ms: int | None = None) -> queues.QueueList:
+    async def list_queues(self, *, active: bool = False, max_age_ms: int | None = None) -> queues.QueueList:
         """All queues.
 
+        `active`: only those that are paused, have live tasks, or had in the last seconds.
         `max_age_ms`: an answer that was made for somebody else will do, up to that old.
 
         GET /v1/queues
         """
-        return await self.send(requests.list_queues(max_age_ms=max_age_ms))
+        return await self.send(requests.list_queues(active=active, max_age_ms=max_age_ms))
 
     async def delete_queue(
         self, queue: str, *, force: bool = False, idempotency_key: str | None = None

@@ -667,14 +667,15 @@ def queue_groups(queue: str, *, limit: int = 100) -> Request[queues.QueueGroups]
     return Request(_QUEUE_GROUPS, _QUEUE_GROUPS.path(queue), query=_GroupsQuery(limit=limit))
 
 
-def list_queues(*, max_age_ms: int | None = None) -> Request[queues.QueueList]:
+def list_queues(*, active: bool = False, max_age_ms: int | None = None) -> Request[queues.QueueList]:
     """All queues.
 
+    `active`: only those that are paused, have live tasks, or had in the last seconds.
     `max_age_ms`: an answer that was made for somebody else will do, up to that old.
 
     GET /v1/queues
     """
-    return Request(_LIST_QUEUES, "/v1/queues", query=_ListQueues(max_age_ms=max_age_ms))
+    return Request(_LIST_QUEUES, "/v1/queues", query=_ListQueues(active=active, max_age_ms=max_age_ms))
 
 
 def delete_queue(

@@ -516,14 +516,15 @@ class SyncMethods:
         """
         return self.send(requests.queue_groups(queue, limit=limit))
 
-    def list_queues(self, *, max_age_ms: int | None = None) -> queues.QueueList:
+    def list_queues(self, *, active: bool = False, max_age_ms: int | None = None) -> queues.QueueList:
         """All queues.
 
+        `active`: only those that are paused, have live tasks, or had in the last seconds.
         `max_age_ms`: an answer that was made for somebody else will do, up to that old.
 
         GET /v1/queues
         """
-        return self.send(requests.list_queues(max_age_ms=max_age_ms))
+        return self.send(requests.list_queues(active=active, max_age_ms=max_age_ms))
 
     def delete_queue(
         self, queue: str, *, force: bool = False, idempotency_key: str | None = None

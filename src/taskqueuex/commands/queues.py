@@ -104,13 +104,17 @@ class QueueView(msgspec.Struct, gc=False, kw_only=True):
 
 
 class ListQueues(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """`max_age_ms`: an answer that was made for somebody else will do, up to that old."""
+    """`active`: only those that are paused, have live tasks, or had in the last seconds.
 
+    `max_age_ms`: an answer that was made for somebody else will do, up to that old.
+    """
+
+    active: bool = False
     max_age_ms: MaxAgeMs | None = None
 
 
 class QueueList(msgspec.Struct, gc=False):
-    """All queues, by name."""
+    """Queues, by name."""
 
     queues: list[QueueView]
 

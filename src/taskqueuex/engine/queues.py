@@ -108,7 +108,10 @@ def list_queues(core: Core, call: Call) -> tuple[int, QueueList]:
     """GET /v1/queues."""
     core.level = LEVEL_DURABLE
     names = [name for name in sorted(core.queues) if call.principal.allows("read", name)]
-    views: list[Any] = [listed_view(core, core.queues[name]) for name in names]
+    queues = [core.queues[name] for name in names]
+    if call.query.active:
+        queues = [queue for queue in queues if _is_active(core, queue)]
+    views: list[Any] = [listed_view(core, queue) for queue in queues]
     return 200, QueueList(views)
 
 
@@ -188,6 +191,13 @@ def queue_view(core: Core, queue: Queue) -> QueueView:
         run_ms=run_ms,
         created_at=queue.created_at,
     )
+
+
+def _is_active(core: Core, queue: Queue) -> bool:
+    if queue.paused or any(queue.counts()[:COMPLETED]):
+        return True
+    queue.metrics.sample(core.now_ms)
+    return not queue.metrics.at_rest(core.now_ms)
 
 
 def listed_view(core: Core, queue: Queue) -> QueueView | msgspec.Raw:
