@@ -2,21 +2,16 @@
 
 import http.client
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from programs import TIMEOUT_S, Program, environment, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-TIMEOUT_S = 60
 TIMEOUT_MS = TIMEOUT_S * 1_000.0
 FLAGS = [
     "--no-sandbox",
@@ -37,69 +32,10 @@ IS_SETTLED = """() => document.querySelector("#main h1") !== null
   && ![...document.querySelectorAll(".empty")].some((each) => each.textContent === "Reading…")"""
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-class Program:
-    """A process of tqx whose log is read line by line."""
-
-    def __init__(self, *arguments: object, directory: Path = HERE, **environment: str) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TQX_")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "taskqueuex.cli", *map(str, arguments)],
-            cwd=directory,
-            env=kept | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._lines: list[str] = []
-        self._said = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            with self._said:
-                self._lines.append(line)
-                self._said.notify_all()
-        with self._said:
-            self._lines.append("(it has ended)")
-            self._said.notify_all()
-
-    def wait_for(self, text: str) -> None:
-        """Returns when it has said a text."""
-
-        def said() -> bool:
-            return any(text in line or line == "(it has ended)" for line in self._lines)
-
-        with self._said:
-            assert self._said.wait_for(said, TIMEOUT_S), "".join(self._lines)
-            assert any(text in line for line in self._lines), "".join(self._lines)
-
-    def wait_ended(self) -> None:
-        """Returns when it has ended by itself, in order."""
-        assert self._process.wait(TIMEOUT_S) == 0, "".join(self._lines)
-
-    def stop(self) -> None:
-        """Ends it in order."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            raise
-        finally:
-            self._reader.join(TIMEOUT_S)
-            assert self._process.stderr is not None
-            self._process.stderr.close()
+def tqx(*arguments: object, directory: Path = HERE, **variables: str) -> Program:
+    """Starts tqx."""
+    command = [sys.executable, "-m", "taskqueuex.cli", *map(str, arguments)]
+    return Program(command, cwd=directory, env=environment(**variables))
 
 
 class Server:
@@ -109,7 +45,7 @@ class Server:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = token
-        self._program = Program("serve", "--data", data, "--listen", f"127.0.0.1:{self.port}")
+        self._program = tqx("serve", "--data", data, "--listen", f"127.0.0.1:{self.port}")
         self._program.wait_for("serving url=")
 
     def stop(self) -> None:

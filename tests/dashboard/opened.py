@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from browsing import Program, Server
+from browsing import Server, tqx
+from programs import Program
 
 PATHS = {
     "overview": "overview",
@@ -51,7 +52,7 @@ def open_shop(directory: Path) -> Iterator[Shop]:
         "TQX_TOKEN": server.make_token("worker", "consume", "produce", "operate", "read"),
         "SHOP_PRICES": str(prices),
     }
-    worker = Program("worker", "till:app", "--name", "till", "--concurrency", 4, **environment)
+    worker = tqx("worker", "till:app", "--name", "till", "--concurrency", 4, **environment)
     try:
         yield fill(server, worker, prices)
     finally:

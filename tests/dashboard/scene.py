@@ -19,9 +19,9 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-sys.path.append(str(Path(__file__).resolve().parent))
+sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "shared")]
 
-from browsing import FLAGS, HERE, ROOT, Program, Server, Visit
+from browsing import FLAGS, HERE, ROOT, Server, Visit, tqx
 
 SECONDS = 200
 CLIENTS = {"acme": 3, "birch": 1, "cedar": 1, "delta": 2}
@@ -166,7 +166,7 @@ def playing(directory: Path) -> Iterator[tuple[Server, Scene]]:
         for name, (queues, concurrency) in WORKERS.items():
             environment = {"TQX_SERVER": server.url, "TQX_TOKEN": root}
             arguments = ("--name", name, "--queues", queues, "--concurrency", concurrency)
-            worker = Program("worker", "desk:app", *arguments, directory=desk, **environment)
+            worker = tqx("worker", "desk:app", *arguments, directory=desk, **environment)
             stack.callback(worker.stop)
         over = threading.Event()
 

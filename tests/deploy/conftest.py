@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-sys.path.append(str(Path(__file__).resolve().parent))
+sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "shared")]
 
-from deployed import ROOT, Certificates, Program, Server
+from deployed import ROOT, Certificates, Server
+from programs import Program
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,18 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployed import (
-    DEPLOY,
-    ROOT,
-    Certificates,
-    Program,
-    environment,
-    fails,
-    free_port,
-    made_token,
-    replaced,
-    run,
-)
+from deployed import DEPLOY, ROOT, Certificates, fails, made_token, replaced, run
+from programs import Program, environment, free_port
 
 from taskqueuex.node.config import load
 

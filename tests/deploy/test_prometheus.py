@@ -15,20 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
-from deployed import (
-    DEPLOY,
-    Caller,
-    Certificates,
-    Program,
-    environment,
-    fails,
-    free_port,
-    made_token,
-    replaced,
-    run,
-    until,
-)
+from deployed import DEPLOY, Caller, Certificates, fails, made_token, replaced, run, until
 from expressions import OF_PROMETHEUS, OF_THE_SCRAPE, asked, without_bound
+from programs import Program, environment, free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 PROMETHEUS = DEPLOY / "prometheus"

@@ -7,19 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deployed import (
-    DEPLOY,
-    TIMEOUT_S,
-    Caller,
-    Certificates,
-    Program,
-    environment,
-    fails,
-    free_port,
-    made_token,
-    replaced,
-    run,
-)
+from deployed import DEPLOY, Caller, Certificates, fails, made_token, replaced, run
+from programs import TIMEOUT_S, Program, environment, free_port
 
 from taskqueuex.cli.doctor import examine
 from taskqueuex.node.config import load
