@@ -10,7 +10,7 @@ import { SearchBox } from "./parts/searchbox";
 import { Empty } from "./parts/show";
 import { Messages, Questions, act } from "./parts/talk";
 import { route, to } from "./router";
-import { ended, mayAny, session } from "./session";
+import { ended, mayAll, mayAny, session } from "./session";
 import { switchTheme, theme } from "./theme";
 
 export function Frame() {
@@ -152,9 +152,9 @@ function Head() {
       <span class={there ? "pulse" : "pulse lost"} role="img" aria-label={there ? "connected" : "connection lost"}>
         {there ? "●" : "✖"}
       </span>
-      {stats.value && (
-        <span class="muted wide">
-          {stats.value.version}, up {duration(stats.value.uptime_ms)}
+      {mayAll("read") && (
+        <span class="muted wide version">
+          {stats.value && `${stats.value.version}, up ${duration(stats.value.uptime_ms)}`}
         </span>
       )}
       {mayAny("read") && <SearchBox />}

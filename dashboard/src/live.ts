@@ -34,15 +34,25 @@ let past: Stats[] = [];
 
 setInterval(() => (now.value = Date.now() + skewMs), 1_000);
 
-function onStats(event: MessageEvent<string>): void {
-  const told = JSON.parse(event.data) as Stats;
-  const at = told.started_at + told.uptime_ms;
-  skewMs = at - Date.now();
+function take(told: Stats): void {
+  skewMs = told.started_at + told.uptime_ms - Date.now();
   stats.value = told;
   if (past[0] && past[0].started_at !== told.started_at) past = []; // it counts from 0 again
   past = [...past, told].slice(-61);
   minuteAgo.value = past[0] ?? null;
+}
+
+function onStats(event: MessageEvent<string>): void {
+  const told = JSON.parse(event.data) as Stats;
+  take(told);
+  const at = told.started_at + told.uptime_ms;
   samples.value = [...samples.value.filter((each) => each.at > at - KEPT_MS), { at, ...told.rates }];
+}
+
+/** The figures of now: the first that the stream brings may be a second away. */
+async function readNow(): Promise<void> {
+  const told = await get<Stats>("/v1/stats");
+  if (session.value && !stats.value) take(told);
 }
 
 function onNotice(event: MessageEvent<string>): void {
@@ -106,7 +116,8 @@ export async function retry(): Promise<void> {
 effect(() => {
   if (session.value) {
     connect();
-    if (mayAll("read")) void readPast().catch(() => undefined); // the chart begins with what comes
+    if (!mayAll("read")) return;
+    for (const read of [readNow, readPast]) void read().catch(() => undefined); // what the stream brings will do
   } else {
     source?.close();
     source = null;

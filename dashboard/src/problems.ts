@@ -124,7 +124,7 @@ function ofDead({ dead, now }: Known): Finding[] {
       level: recent ? "bad" : "note",
       title: `${plural(group.count, "dead letter")} in ${group.queue}`,
       detail: `${group.name ? `${group.name}: ` : ""}${line(`${group.error} ${group.message}`, 90)}; the latest ${
-        duration(now - group.latest_at)
+        duration(Math.max(1_000, now - group.latest_at))
       } ago`,
       href: to("dead"),
     };

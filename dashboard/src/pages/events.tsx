@@ -10,9 +10,9 @@ import { STATES, type EventData } from "../types";
 const KEPT = 300;
 const RATES = [10, 50, 200];
 const PAST: [string, number][] = [
-  ["from now on", 0],
-  ["and the last minute", 60_000],
-  ["and the last ten minutes", 600_000],
+  ["now", 0],
+  ["a minute ago", 60_000],
+  ["ten minutes ago", 600_000],
 ];
 
 interface Wanted {
@@ -26,11 +26,13 @@ interface Wanted {
 
 interface Heard {
   rows: { key: string; data: EventData }[];
+  /** What was there when it began has come. */
+  read: boolean;
   skipped: number;
   note: string;
 }
 
-const NOTHING: Heard = { rows: [], skipped: 0, note: "" };
+const NOTHING: Heard = { rows: [], read: false, skipped: 0, note: "" };
 
 /** Follows while `running`. What comes is shown a frame at a time, so that a flood does not hold up the page. */
 function useEvents(wanted: Wanted, running: boolean): Heard {
@@ -44,6 +46,7 @@ function useEvents(wanted: Wanted, running: boolean): Heard {
   useEffect(() => {
     if (!running) return;
     const source = new EventSource(path);
+    let open = false;
     const onEvent = (event: MessageEvent<string>) => {
       waiting.current.push({ key: event.lastEventId, data: JSON.parse(event.data) as EventData });
     };
@@ -52,17 +55,22 @@ function useEvents(wanted: Wanted, running: boolean): Heard {
       const { count: skipped } = JSON.parse(event.data) as { count: number };
       setHeard((before) => ({ ...before, skipped: before.skipped + skipped }));
     }) as EventListener);
-    source.onopen = () => setHeard((before) => ({ ...before, note: "" }));
+    source.onopen = () => {
+      open = true;
+      setHeard((before) => ({ ...before, note: "" }));
+    };
     source.onerror = () =>
       setHeard((before) => ({
         ...before,
         note: source.readyState === EventSource.CLOSED ? "The server refuses this filter." : "Connecting again…",
       }));
     const timer = setInterval(() => {
-      if (!waiting.current.length) return;
+      if (!open) return;
       const rows = waiting.current.reverse();
       waiting.current = [];
-      setHeard((before) => ({ ...before, rows: [...rows, ...before.rows].slice(0, KEPT) }));
+      setHeard((before) =>
+        before.read && !rows.length ? before : { ...before, read: true, rows: [...rows, ...before.rows].slice(0, KEPT) },
+      );
     }, 200);
     return () => {
       source.close();
@@ -75,7 +83,7 @@ function useEvents(wanted: Wanted, running: boolean): Heard {
 export function Events() {
   const [wanted, setWanted] = useState<Wanted>({ kind: "", queue: "", state: "", name: "", rate: 50, pastMs: 60_000 });
   const [running, setRunning] = useState(true);
-  const { rows, skipped, note } = useEvents(wanted, running);
+  const { rows, read, skipped, note } = useEvents(wanted, running);
   const set = (part: Partial<Wanted>) => setWanted({ ...wanted, ...part });
   const kinds = mayAll("read") ? ["task", "queue", "worker", "server"] : ["task", "queue"];
   return (
@@ -113,7 +121,7 @@ export function Events() {
           </select>
         </label>
         <label>
-          from{" "}
+          since{" "}
           <select value={wanted.pastMs} onChange={(event) => set({ pastMs: Number(event.currentTarget.value) })}>
             {PAST.map(([label, ms]) => (
               <option key={ms} value={ms}>
@@ -152,7 +160,7 @@ export function Events() {
           ))}
         </Grid>
       ) : (
-        <Empty>Nothing has happened that you asked for.</Empty>
+        <Empty>{read || note ? "Nothing has happened that you asked for." : "Reading…"}</Empty>
       )}
     </>
   );

@@ -13,13 +13,15 @@ import { may, mayAll } from "../session";
 import { STATES, type Counts, type DeadGroup, type Queue, type Stats, type Worker } from "../types";
 
 export function Overview() {
+  const all = mayAll("read");
   // Whoever may not have the server's figures adds up those of all its queues.
-  const path = mayAll("read") ? "/v1/queues?active=true" : "/v1/queues";
+  const path = all ? "/v1/queues?active=true" : "/v1/queues";
   const queues = usePoll<{ queues: Queue[] }>(path, 2_000, true, true);
-  const workers = usePoll<{ workers: Worker[] }>(mayAll("read") ? "/v1/workers" : null, 3_000, true, true);
-  const counts = stats.value?.counts ?? sumCounts(queues.data?.queues ?? []);
-  const anyDead = counts.dead > 0;
+  const workers = usePoll<{ workers: Worker[] }>(all ? "/v1/workers" : null, 3_000, true, true);
+  const counts = stats.value?.counts ?? (all ? null : sumCounts(queues.data?.queues ?? []));
+  const anyDead = counts !== null && counts.dead > 0;
   const dead = usePoll<{ groups: DeadGroup[] }>(anyDead ? "/v1/dead/groups?limit=20" : null, 5_000, false, true);
+  const known = queues.data !== null && counts !== null && (!anyDead || dead.data !== null);
   const found = findings({
     now: now.value,
     stats: stats.value,
@@ -34,12 +36,12 @@ export function Overview() {
     <>
       <h1>Overview</h1>
       {queues.error && <Failure error={queues.error} />}
-      <Wrong found={found} known={queues.data !== null} onMend={queues.reload} />
+      <Wrong found={found} known={known} onMend={queues.reload} />
       <ul class="counts" aria-label="Tasks by state">
         {STATES.map((state) => (
           <li key={state}>
             <a href={toTasks(`state:${state}`)}>
-              <b>{short(counts[state])}</b>
+              <b>{counts ? short(counts[state]) : "–"}</b>
               <State state={state} />
             </a>
           </li>
@@ -66,12 +68,16 @@ const LEVELS = { bad: ["✖", "wrong"], warn: ["▲", "look at it"], note: ["●
 
 function Wrong({ found, known, onMend }: { found: Finding[]; known: boolean; onMend: () => void }) {
   const bad = found.filter((each) => each.level !== "note").length;
-  const title = !known ? "Looking…" : bad ? plural(bad, "problem") : "Nothing is wrong";
+  const [tone, mark, title] = bad
+    ? ["", "✖", plural(bad, "problem")]
+    : known
+      ? ["fine", "✓", "Nothing is wrong"]
+      : ["looking", "", "Looking…"];
   return (
-    <section class={`panel wrong ${bad ? "" : "fine"}`} aria-label="What is wrong">
+    <section class={`panel wrong ${tone}`} aria-label="What is wrong">
       <header>
         <h2>
-          <span aria-hidden="true">{bad ? "✖" : "✓"}</span> {title}
+          <span aria-hidden="true">{mark}</span> {title}
         </h2>
       </header>
       {found.length > 0 && (

@@ -35,6 +35,9 @@ function colourOf(element: HTMLElement, property: string): string {
   return colour;
 }
 
+const HOUR = 3_600;
+// Seconds between two marks of the time: none is finer than what is written beside them.
+const STEPS = [1, 5, 10, 15, 30, 60, 300, 600, 900, 1_800, ...[1, 2, 3, 6, 12, 24, 48, 120, 240].map((h) => h * HOUR)];
 const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 function options(element: HTMLElement, props: Props, height: number): uPlot.Options {
@@ -43,7 +46,7 @@ function options(element: HTMLElement, props: Props, height: number): uPlot.Opti
   return {
     width: Math.max(200, element.clientWidth),
     height,
-    padding: [null, 20, null, null],
+    padding: [null, 30, null, null],
     legend: { show: props.legend ?? true },
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
@@ -54,6 +57,7 @@ function options(element: HTMLElement, props: Props, height: number): uPlot.Opti
         ticks: grid,
         size: 28,
         space: 70,
+        incrs: STEPS,
         values: (_, marks, __, ___, stepS) => marks.map((at) => mark(at, stepS)),
       },
       {
