@@ -10,6 +10,8 @@ export interface Finding {
   title: string;
   detail: string;
   href: string;
+  /** How many it stands for: more than one where many are alike. */
+  count: number;
   /** The queue that is to be resumed, where that would mend it. */
   resume?: string;
 }
@@ -33,16 +35,46 @@ const DISK_LOW = 0.1;
 const DISK_OUT = 0.03;
 const MEMORY_OUT = 0.05;
 const FAILING = 0.2;
+const FOLDED_ABOVE = 5;
+const SHOWN_OF_MANY = 3;
+const MORE: Record<string, (count: string) => string> = {
+  paused: (count) => `${count} more queues are paused`,
+  starved: (count) => `Nobody takes from ${count} more queues`,
+  behind: (count) => `${count} more queues are behind`,
+  failing: (count) => `${count} more queues fail`,
+  full: (count) => `${count} more queues are full, or nearly so`,
+  silent: (count) => `${count} more workers are gone`,
+};
 const RANK = { bad: 0, warn: 1, note: 2 };
 
 export function findings(known: Known): Finding[] {
+  const age = (queue: Queue) => queue.oldest_ready_age_ms ?? -1;
+  const queues = [...known.queues].sort((a, b) => age(b) - age(a));
   const found = [
     ...ofServer(known),
-    ...known.queues.flatMap((queue) => ofQueue(queue, known)),
+    ...queues.flatMap((queue) => ofQueue(queue, known)),
     ...ofDead(known),
     ...ofWorkers(known),
   ];
-  return found.sort((a, b) => RANK[a.level] - RANK[b.level]);
+  return folded(found).sort((a, b) => RANK[a.level] - RANK[b.level]);
+}
+
+/** Of many that are alike the first few, and one that says how many more there are. */
+function folded(found: Finding[]): Finding[] {
+  const alike = new Map<string, Finding[]>();
+  for (const each of found) {
+    const kind = `${each.key.split(" ", 1)[0]} ${each.level}`;
+    alike.set(kind, [...(alike.get(kind) ?? []), each]);
+  }
+  return [...alike].flatMap(([kind, all]) => {
+    const { level, href } = all[0]!;
+    const more = MORE[kind.split(" ", 1)[0]!];
+    if (!more || all.length <= FOLDED_ABOVE) return all;
+    const left = all.length - SHOWN_OF_MANY;
+    const page = to(href.startsWith(to("workers")) ? "workers" : "queues");
+    const rest: Finding = { key: `more ${kind}`, level, title: more(count(left)), detail: "", href: page, count: left };
+    return [...all.slice(0, SHOWN_OF_MANY), rest];
+  });
 }
 
 function ofServer({ stats, minuteAgo, notices }: Known): Finding[] {
@@ -51,7 +83,7 @@ function ofServer({ stats, minuteAgo, notices }: Known): Finding[] {
   const href = to("metrics");
   const grown = (name: string) => (minuteAgo ? (stats.totals[name] ?? 0) - (minuteAgo.totals[name] ?? 0) : 0);
   const add = (key: string, level: Finding["level"], title: string, detail: string) =>
-    found.push({ key, level, title, detail, href });
+    found.push({ key, level, title, detail, href, count: 1 });
 
   const disk = notices.find((each) => each.change === "disk_full" || each.change === "disk_ok");
   const free = (stats.host.disk_free_bytes ?? 1) / (stats.host.disk_total_bytes ?? 1);
@@ -77,6 +109,7 @@ function ofServer({ stats, minuteAgo, notices }: Known): Finding[] {
       title: "Leases run out",
       detail: `${plural(leases, "attempt")} in the last minute: a worker died, or is stuck`,
       href: to("workers"),
+      count: 1,
     });
   return found;
 }
@@ -87,7 +120,7 @@ function ofQueue(queue: Queue, { workers }: Known): Finding[] {
   const age = queue.oldest_ready_age_ms ?? 0;
   const href = to("queues", queue.name);
   const add = (what: string, level: Finding["level"], title: string, detail: string, resume?: string) =>
-    found.push({ key: `${what} ${queue.name}`, level, title, detail, href, ...(resume && { resume }) });
+    found.push({ key: `${what} ${queue.name}`, level, title, detail, href, count: 1, ...(resume && { resume }) });
 
   const waiting = `${plural(ready, "task")} waiting, the oldest for ${duration(age)}`;
   const served = workers?.some((each) => each.queues.includes(queue.name) && !each.quiet && !each.stopping);
@@ -105,6 +138,7 @@ function ofQueue(queue: Queue, { workers }: Known): Finding[] {
       title: `${queue.name} fails`,
       detail: `${share} % of attempts in the last 10 s; ${plural(retrying, "task")} to be retried`,
       href: retrying ? toTasks(`queue:${queue.name} state:retrying`) : href,
+      count: 1,
     });
   }
   const held = ready + retrying + scheduled + blocked;
@@ -127,6 +161,7 @@ function ofDead({ dead, now }: Known): Finding[] {
         duration(Math.max(1_000, now - group.latest_at))
       } ago`,
       href: to("dead"),
+      count: 1,
     };
   });
 }
@@ -142,12 +177,12 @@ function ofWorkers({ workers, now, queues }: Known): Finding[] {
         title: `${each.name} is gone`,
         detail: `not heard of for ${duration(now - each.last_seen_at)}${held ? `; holds ${plural(held, "task")}` : ""}`,
         href: to("workers"),
+        count: 1,
       };
     });
   const waits = queues.some((queue) => queue.counts.ready > 0 && !queue.paused);
   const none = workers?.length === 0 && waits;
   if (!none) return silent;
-  return [
-    { key: "workers", level: "bad", title: "There are no workers", detail: "and tasks are waiting", href: to("workers") },
-  ];
+  const detail = "and tasks are waiting";
+  return [{ key: "workers", level: "bad", title: "There are no workers", detail, href: to("workers"), count: 1 }];
 }

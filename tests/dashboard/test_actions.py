@@ -117,6 +117,41 @@ def test_one_group_of_dead_letters_is_replayed_or_deleted(own_shop: Shop, seen: 
     assert seen.errors == []
 
 
+def test_of_many_problems_that_are_alike_a_few_are_told(own_shop: Shop, seen: Visit) -> None:
+    for number in range(8):
+        own_shop.server.call("POST", f"/v1/queues/tenant-{number}/tasks", {})
+        own_shop.server.call("POST", f"/v1/queues/tenant-{number}/pause")
+    page = seen.open("overview")
+    wrong = page.get_by_label("What is wrong")
+    expect(wrong.get_by_role("button", name="Resume")).to_have_count(3)
+    wrong.get_by_role("link", name="6 more queues are paused").click()
+    expect(page.get_by_role("heading", name="Queues")).to_be_visible()
+    assert seen.violations() == []
+    assert seen.errors == []
+
+
+def test_queues_are_found_among_many(own_shop: Shop, seen: Visit) -> None:
+    for number in range(120):
+        own_shop.server.call("PUT", f"/v1/queues/tenant-{number:03}", {})
+    own_shop.server.call("POST", "/v1/queues/tenant-115/tasks", {})
+    page = seen.open("queues")
+    rows = page.get_by_label("Queues", exact=True).locator("tbody tr")
+    expect(rows).to_have_count(100)
+    page.get_by_role("button", name="Show all").click()
+    expect(rows).to_have_count(124)
+    page.get_by_role("button", name="ready", exact=True).click()
+    expect(rows.nth(0)).not_to_contain_text("tenant")
+    page.get_by_label("name has").fill("tenant")
+    expect(rows).to_have_count(120)
+    expect(rows.nth(0)).to_contain_text("tenant-115")
+    page.get_by_label("those at rest too").uncheck()
+    expect(rows).to_have_count(1)
+    page.get_by_label("name has").fill("nobody")
+    expect(page.get_by_text("No queue has such a name.")).to_be_visible()
+    assert seen.violations() == []
+    assert seen.errors == []
+
+
 def test_a_schedule_is_triggered_paused_resumed_and_deleted(own_shop: Shop, seen: Visit) -> None:
     server = own_shop.server
     page = seen.open("schedules")

@@ -1,8 +1,8 @@
 // All queues: how much is in them, how they fare, and what can be done about it.
 
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { withQuery } from "../api";
-import { duration, latency, rate, short } from "../format";
+import { count, duration, latency, rate, short } from "../format";
 import { usePoll } from "../parts/poll";
 import { QueueActs } from "../parts/queueacts";
 import { Empty, Grid, Loaded, QueueLink, Spark, Tag } from "../parts/show";
@@ -22,69 +22,112 @@ const ORDERS: Record<string, (queue: Queue) => number> = {
   oldest: (queue) => queue.oldest_ready_age_ms ?? -1,
 };
 const SPARKS_MAX = 40; // the address of the call has its bound
+const ROWS = 100; // that are shown at first
+const MANY = 200; // queues of which a list is so long that it is read less often
 
 export function Queues() {
-  const queues = usePoll<{ queues: Queue[] }>("/v1/queues", 2_000, true, true);
+  const [resting, setResting] = useState(true);
+  const [name, setName] = useState("");
+  const [order, setOrder] = useState("name");
+  const [known, setKnown] = useState(0);
+  const path = resting ? "/v1/queues" : "/v1/queues?active=true";
+  const queues = usePoll<{ queues: Queue[] }>(path, known > MANY ? 5_000 : 2_000, true, true);
+  useEffect(() => setKnown(queues.data?.queues.length ?? 0), [queues.data]);
   return (
     <>
       <h1>Queues</h1>
+      <div class="bar filters">
+        <label>
+          name has{" "}
+          <input size={18} value={name} onInput={(event) => setName(event.currentTarget.value)} />
+        </label>
+        <label>
+          <input type="checkbox" checked={resting} onChange={(event) => setResting(event.currentTarget.checked)} /> those
+          at rest too
+        </label>
+      </div>
       <Loaded of={queues}>
-        {({ queues: all }) =>
-          all.length ? (
-            <QueueTable queues={all} onDone={queues.reload} />
-          ) : (
-            <Empty>There are no queues yet. The first task makes one.</Empty>
-          )
-        }
+        {({ queues: all }) => {
+          const found = all.filter((queue) => queue.name.includes(name.trim()));
+          if (found.length) return <QueueTable queues={found} order={order} onOrder={setOrder} onDone={queues.reload} />;
+          return <Empty>{nothing(all.length > 0, resting)}</Empty>;
+        }}
       </Loaded>
     </>
   );
 }
 
-function useSparks(names: string[]): Map<string, number[]> {
-  const series = names.slice(0, SPARKS_MAX).map((name) => `queue.${name}.out`);
-  const path = mayAll("read") && series.length ? "/v1/metrics/history" : null;
-  const { data } = usePoll<MetricsHistory>(path && withQuery(path, { range: "1h", series: series.join() }), 15_000);
-  return useMemo(
-    () =>
-      new Map(
-        names.map((name) => [name, data?.points.slice(-60).map((each) => each.values[`queue.${name}.out`] ?? 0) ?? []]),
-      ),
-    [data],
-  );
+function nothing(others: boolean, resting: boolean): string {
+  if (others) return "No queue has such a name.";
+  return resting ? "There are no queues yet. The first task makes one." : "All queues are at rest.";
 }
 
-function QueueTable({ queues, onDone }: { queues: Queue[]; onDone: () => void }) {
-  const [order, setOrder] = useState("name");
-  const names = useMemo(() => queues.map((queue) => queue.name), [queues.map((queue) => queue.name).join()]);
-  const sparks = useSparks(names);
+/** How fast tasks left these queues of late; what was read last stays until there is more. */
+function useSparks(names: string[]): Map<string, number[]> {
+  const series = names
+    .slice(0, SPARKS_MAX)
+    .sort()
+    .map((name) => `queue.${name}.out`);
+  const path = mayAll("read") && series.length ? "/v1/metrics/history" : null;
+  const { data } = usePoll<MetricsHistory>(path && withQuery(path, { range: "1h", series: series.join() }), 15_000);
+  const read = useRef(new Map<string, number[]>());
+  return useMemo(() => {
+    const points = data?.points.slice(-60) ?? [];
+    for (const one of data ? series : [])
+      read.current.set(
+        one,
+        points.map((each) => each.values[one] ?? 0),
+      );
+    return read.current;
+  }, [data]);
+}
+
+interface TableProps {
+  queues: Queue[];
+  order: string;
+  onOrder: (order: string) => void;
+  onDone: () => void;
+}
+
+function QueueTable({ queues, order, onOrder, onDone }: TableProps) {
+  const [most, setMost] = useState(ROWS);
   const by = ORDERS[order]!;
   const sorted = [...queues].sort((a, b) => by(b) - by(a) || a.name.localeCompare(b.name));
+  const shown = sorted.slice(0, most);
+  const sparks = useSparks(shown.map((queue) => queue.name));
   const heads = Object.keys(ORDERS).map((name) => (
     <th key={name} class={name === "name" ? "" : "n"} aria-sort={name === order ? "descending" : undefined}>
-      <button class="sort" onClick={() => setOrder(name)}>
+      <button class="sort" onClick={() => onOrder(name)}>
         {name === "name" ? "queue" : name}
         {name === order && name !== "name" && " ▾"}
       </button>
     </th>
   ));
   return (
-    <Grid
-      label="Queues"
-      head={
-        <>
-          {heads}
-          <th class="n">wait p99</th>
-          <th class="n">run p99</th>
-          <th>out, 10 min</th>
-          {mayAny("operate") && <th>change</th>}
-        </>
-      }
-    >
-      {sorted.map((queue) => (
-        <Row key={queue.name} queue={queue} spark={sparks.get(queue.name) ?? []} onDone={onDone} />
-      ))}
-    </Grid>
+    <>
+      <Grid
+        label="Queues"
+        head={
+          <>
+            {heads}
+            <th class="n">wait p99</th>
+            <th class="n">run p99</th>
+            <th>out, 10 min</th>
+            {mayAny("operate") && <th>change</th>}
+          </>
+        }
+      >
+        {shown.map((queue) => (
+          <Row key={queue.name} queue={queue} spark={sparks.get(`queue.${queue.name}.out`) ?? []} onDone={onDone} />
+        ))}
+      </Grid>
+      {shown.length < sorted.length && (
+        <p class="bar">
+          {count(shown.length)} of {count(sorted.length)} queues{" "}
+          <button onClick={() => setMost(sorted.length)}>Show all</button>
+        </p>
+      )}
+    </>
   );
 }
 
