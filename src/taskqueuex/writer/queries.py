@@ -33,7 +33,7 @@ __all__ = ["Query", "is_query"]
 CHILDREN_SHOWN = 1_000
 _AUDIT_PAGE = 500
 GROUPS_SCANNED_MAX = 10_000
-GROUPS_INLINE_MAX = 3_000  # of a queue in memory, which is read on the loop
+GROUPS_INLINE_MAX = 1_000  # of a queue in memory, which is read on the loop
 _GROUPS_PAGE = 1_000
 _HISTORY = {
     "1h": (0, 3_600_000, 10_000),
