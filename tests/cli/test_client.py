@@ -146,7 +146,7 @@ def test_a_task_is_looked_at_and_steered(tqx, queue):
     assert "enqueued" in tqx("task", "history", id)
     assert "is ready" in tqx("task", "why", id)
     later = tqx.asked("enqueue", queue, "2", "--delay-ms", "3600000")["id"]
-    assert re.search(r"^[a-z_]+: .* \(until 20\d\d-.*Z\)$", tqx("task", "why", later), re.M)
+    assert re.search(r"^  [a-z_]+: .* \(until 20\d\d-.*Z\)$", tqx("task", "why", later), re.M)
     tqx("task", "edit", id, "--priority", "9", "--payload", '"new"')
     task = tqx.asked("task", "show", id)
     assert (task["priority"], task["payload"]) == (9, "new")

@@ -111,7 +111,7 @@ def why(tqx: Terminal, id: Id) -> None:
         tqx.json(answer)
         return
     tqx.line(f"{id} is {answer['state']}")
-    tqx.reasons(answer["reasons"])
+    tqx.reasons(answer["reasons"], indent="  ")
 
 
 def _each(tqx: Terminal, command: str, ids: list[str], told: Callable[[Any], str]) -> None:

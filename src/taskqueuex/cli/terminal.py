@@ -65,11 +65,11 @@ class Terminal:
             table.add_row(*(Text(_cell(value)) for value in row))
         console().print(table)
 
-    def reasons(self, reasons: Iterable[Mapping[str, Any]]) -> None:
+    def reasons(self, reasons: Iterable[Mapping[str, Any]], indent: str = "") -> None:
         """Prints those of a `why`."""
         for reason in reasons:
             until = f" (until {at(reason['until'])})" if reason.get("until") else ""
-            self.line(f"{reason['code']}: {reason['detail']}{until}")
+            self.line(f"{indent}{reason['code']}: {reason['detail']}{until}")
 
     def facts(self, values: Mapping[str, Any]) -> None:
         """One thing, a fact a line; what is not there is left out."""
