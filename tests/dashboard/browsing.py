@@ -108,9 +108,9 @@ class Visit:
         self.page.wait_for_function(IS_SETTLED)
         return self.page
 
-    def names(self, role: Any = "button") -> list[str]:
+    def names(self) -> list[str]:
         """What the buttons of the page are called."""
-        found = self.page.get_by_role(role).all()
+        found = self.page.get_by_role("button").all()
         return [each.get_attribute("aria-label") or each.inner_text() for each in found]
 
     def violations(self) -> list[Any]:
