@@ -261,7 +261,7 @@ function Machine({ stats: { host, process, storage, connections, waiters } }: { 
           {rows.map(([name, value]) => (
             <tr key={name}>
               <th scope="row">{name}</th>
-              <td class="n">{value}</td>
+              <td class="n fold">{value}</td>
             </tr>
           ))}
         </tbody>
