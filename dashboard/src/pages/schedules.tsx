@@ -49,10 +49,10 @@ const Table = ({ schedules, onDone }: { schedules: Schedule[]; onDone: () => voi
   >
     {schedules.map((schedule) => (
       <tr key={schedule.name}>
-        <td>
+        <td class="fold">
           <b>{schedule.name}</b> {schedule.paused && <Tag tone="warn">‖ paused</Tag>}
         </td>
-        <td>
+        <td class="fold">
           {schedule.cron !== null ? (
             <>
               <code>{schedule.cron}</code> <i>{schedule.timezone}</i>
@@ -64,7 +64,7 @@ const Table = ({ schedules, onDone }: { schedules: Schedule[]; onDone: () => voi
         <td>
           <QueueLink name={schedule.queue} />
         </td>
-        <td title={schedule.next_runs.map(instant).join("\n")}>
+        <td class="fold" title={schedule.next_runs.map(instant).join("\n")}>
           <Until at={schedule.next_at} />
           <div class="then">
             {schedule.next_runs
@@ -75,7 +75,7 @@ const Table = ({ schedules, onDone }: { schedules: Schedule[]; onDone: () => voi
               ))}
           </div>
         </td>
-        <td>
+        <td class="fold">
           <Last last={schedule.last} />
         </td>
         <td class="n">{count(schedule.fired)}</td>

@@ -79,7 +79,7 @@ function Row({ worker, onDone }: { worker: Worker; onDone: () => void }) {
         ))}
         {worker.running.length > RUNNING_MAX && <i>and {worker.running.length - RUNNING_MAX} more</i>}
       </td>
-      <td class="wrap">
+      <td class="fold">
         {worker.queues.map((name) => (
           <span key={name}>
             <QueueLink name={name} />{" "}
