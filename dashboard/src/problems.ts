@@ -10,8 +10,8 @@ export interface Finding {
   title: string;
   detail: string;
   href: string;
-  /** How many it stands for: more than one where many are alike. */
-  count: number;
+  /** How many it stands for, where it is more than one: many are alike. */
+  count?: number;
   /** The queue that is to be resumed, where that would mend it. */
   resume?: string;
 }
@@ -83,7 +83,7 @@ function ofServer({ stats, minuteAgo, notices }: Known): Finding[] {
   const href = to("metrics");
   const grown = (name: string) => (minuteAgo ? (stats.totals[name] ?? 0) - (minuteAgo.totals[name] ?? 0) : 0);
   const add = (key: string, level: Finding["level"], title: string, detail: string) =>
-    found.push({ key, level, title, detail, href, count: 1 });
+    found.push({ key, level, title, detail, href });
 
   const disk = notices.find((each) => each.change === "disk_full" || each.change === "disk_ok");
   const free = (stats.host.disk_free_bytes ?? 1) / (stats.host.disk_total_bytes ?? 1);
@@ -109,7 +109,6 @@ function ofServer({ stats, minuteAgo, notices }: Known): Finding[] {
       title: "Leases run out",
       detail: `${plural(leases, "attempt")} in the last minute: a worker died, or is stuck`,
       href: to("workers"),
-      count: 1,
     });
   return found;
 }
@@ -120,7 +119,7 @@ function ofQueue(queue: Queue, { workers }: Known): Finding[] {
   const age = queue.oldest_ready_age_ms ?? 0;
   const href = to("queues", queue.name);
   const add = (what: string, level: Finding["level"], title: string, detail: string, resume?: string) =>
-    found.push({ key: `${what} ${queue.name}`, level, title, detail, href, count: 1, ...(resume && { resume }) });
+    found.push({ key: `${what} ${queue.name}`, level, title, detail, href, ...(resume && { resume }) });
 
   const waiting = `${plural(ready, "task")} waiting, the oldest for ${duration(age)}`;
   const served = workers?.some((each) => each.queues.includes(queue.name) && !each.quiet && !each.stopping);
@@ -138,7 +137,6 @@ function ofQueue(queue: Queue, { workers }: Known): Finding[] {
       title: `${queue.name} fails`,
       detail: `${share} % of attempts in the last 10 s; ${plural(retrying, "task")} to be retried`,
       href: retrying ? toTasks(`queue:${queue.name} state:retrying`) : href,
-      count: 1,
     });
   }
   const held = ready + retrying + scheduled + blocked;
@@ -161,7 +159,6 @@ function ofDead({ dead, now }: Known): Finding[] {
         duration(Math.max(1_000, now - group.latest_at))
       } ago`,
       href: to("dead"),
-      count: 1,
     };
   });
 }
@@ -177,12 +174,11 @@ function ofWorkers({ workers, now, queues }: Known): Finding[] {
         title: `${each.name} is gone`,
         detail: `not heard of for ${duration(now - each.last_seen_at)}${held ? `; holds ${plural(held, "task")}` : ""}`,
         href: to("workers"),
-        count: 1,
       };
     });
   const waits = queues.some((queue) => queue.counts.ready > 0 && !queue.paused);
   const none = workers?.length === 0 && waits;
   if (!none) return silent;
   const detail = "and tasks are waiting";
-  return [{ key: "workers", level: "bad", title: "There are no workers", detail, href: to("workers"), count: 1 }];
+  return [{ key: "workers", level: "bad", title: "There are no workers", detail, href: to("workers") }];
 }

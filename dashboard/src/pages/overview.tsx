@@ -67,7 +67,7 @@ function sumCounts(queues: Queue[]): Counts {
 const LEVELS = { bad: ["✖", "wrong"], warn: ["▲", "look at it"], note: ["●", "to know"] } as const;
 
 function Wrong({ found, known, onMend }: { found: Finding[]; known: boolean; onMend: () => void }) {
-  const bad = found.reduce((sum, each) => sum + (each.level === "note" ? 0 : each.count), 0);
+  const bad = found.reduce((sum, each) => sum + (each.level === "note" ? 0 : (each.count ?? 1)), 0);
   const [tone, mark, title] = bad
     ? ["", "✖", plural(bad, "problem")]
     : known

@@ -46,6 +46,7 @@ class QueueMetrics:
 
     def at_rest(self, now_ms: int) -> bool:
         """Whether all rates are zero."""
+        self.sample(now_ms)
         return not (
             self.rate_in.per_second(now_ms)
             or self.rate_out.per_second(now_ms)

@@ -194,16 +194,12 @@ def queue_view(core: Core, queue: Queue) -> QueueView:
 
 
 def _is_active(core: Core, queue: Queue) -> bool:
-    if queue.paused or any(queue.counts()[:COMPLETED]):
-        return True
-    queue.metrics.sample(core.now_ms)
-    return not queue.metrics.at_rest(core.now_ms)
+    return queue.paused or any(queue.counts()[:COMPLETED]) or not queue.metrics.at_rest(core.now_ms)
 
 
 def listed_view(core: Core, queue: Queue) -> QueueView | msgspec.Raw:
     """As `queue_view`. Most of many queues are at rest, and are shown as they were encoded last."""
     metrics, counts = queue.metrics, queue.counts()
-    metrics.sample(core.now_ms)
     if counts[READY] or not metrics.at_rest(core.now_ms):
         return queue_view(core, queue)
     look = (queue.config, queue.paused, queue.resorting, counts, metrics.latencies())
