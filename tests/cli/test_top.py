@@ -6,7 +6,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import termios
 import time
 
 import pytest
+from tests.shared.programs import free_port
 
 from taskqueuex.cli.connection import Connection
 from taskqueuex.cli.http import Client
@@ -229,8 +229,3 @@ def test_what_is_no_terminal_is_refused(tqx):
 
 def test_one_frame_of_a_server_that_is_not_there(tqx):
     assert "no answer from" in tqx("--server", f"http://127.0.0.1:{free_port()}", "top", "--once", code=5)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]

@@ -2,13 +2,14 @@
 
 import http.client
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request
-from programs import TIMEOUT_S, Program, environment, free_port
+from tests.shared.programs import TIMEOUT_S, Program, environment, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -112,6 +113,12 @@ class Visit:
         """What the buttons of the page are called."""
         found = self.page.get_by_role("button").all()
         return [each.get_attribute("aria-label") or each.inner_text() for each in found]
+
+    def errors_without(self, deleted: str) -> list[str]:
+        """Those of the console, but that a path is not there: its page may have asked once more before it was
+        left."""
+        gone = re.compile(rf"\b(404|410)\b.*{re.escape(deleted)}\b")
+        return [each for each in self.errors if not gone.search(each)]
 
     def violations(self) -> list[Any]:
         """What axe finds of weight."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "shared")]
+sys.path.append(str(Path(__file__).resolve().parent))
 
 from browsing import FLAGS, ROOT, Server, Visit
 from opened import Shop, open_shop

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from browsing import Server, tqx
-from programs import Program
+from tests.shared.programs import Program
 
 PATHS = {
     "overview": "overview",

@@ -19,7 +19,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "shared")]
+sys.path.append(str(Path(__file__).resolve().parent))
 
 from browsing import FLAGS, HERE, ROOT, Server, Visit, tqx
 

@@ -32,6 +32,7 @@ def test_a_viewer_sees_nothing_that_changes_anything(
     page = seen.open(PATHS[name].format(shop=shop))
     expect(page.locator(".failure")).to_have_count(0)
     assert [each for each in seen.names() if CHANGES.search(each)] == []
+    assert page.locator("input[type=checkbox]:not(.filters input)").count() == 0
     assert page.locator("main input:enabled:not(.filters input)").count() == 0
     assert seen.errors == []
 

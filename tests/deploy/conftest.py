@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "shared")]
+sys.path.append(str(Path(__file__).resolve().parent))
 
 from deployed import ROOT, Certificates, Server
-from programs import Program
+from tests.shared.programs import Program
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from programs import TIMEOUT_S, Program, environment
+from tests.shared.programs import TIMEOUT_S, Program, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

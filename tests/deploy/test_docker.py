@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from deployed import DEPLOY, ROOT, Certificates, fails, made_token, replaced, run
-from programs import Program, environment, free_port
+from tests.shared.programs import Program, environment, free_port
 
 from taskqueuex.node.config import load
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from deployed import DEPLOY, Caller, Certificates, fails, made_token, replaced, run, until
-from programs import Program, environment, free_port
+from tests.shared.programs import Program, environment, free_port
 
 CLIENT = "127.0.0.9"  # an address of loopback that no program has by itself
 BALANCER = "127.0.0.1"

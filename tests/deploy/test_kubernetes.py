@@ -9,7 +9,7 @@ import pytest
 import yaml
 from deployed import DEPLOY, Caller, Certificates, replaced, run
 from kubernetes_validate import ValidationError, validate
-from programs import environment, free_port
+from tests.shared.programs import environment, free_port
 
 from taskqueuex.node.config import load
 from taskqueuex.node.node import DRAIN_TIMEOUT_S

@@ -17,8 +17,8 @@ import pytest
 import yaml
 from deployed import DEPLOY, Caller, Certificates, fails, made_token, replaced, run, until
 from expressions import OF_PROMETHEUS, OF_THE_SCRAPE, asked, without_bound
-from programs import Program, environment, free_port
 from prometheus_client.parser import text_string_to_metric_families
+from tests.shared.programs import Program, environment, free_port
 
 PROMETHEUS = DEPLOY / "prometheus"
 DASHBOARD = json.loads((DEPLOY / "grafana/taskqueuex.json").read_text())

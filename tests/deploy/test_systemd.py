@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from deployed import DEPLOY, Caller, Certificates, fails, made_token, replaced, run
-from programs import TIMEOUT_S, Program, environment, free_port
+from tests.shared.programs import TIMEOUT_S, Program, environment, free_port
 
 from taskqueuex.cli.doctor import examine
 from taskqueuex.node.config import load

@@ -1,9 +1,6 @@
-"""Makes `tests.docs` importable however pytest was started."""
+"""Where the modules are that tests of documents share with others."""
 
 import sys
 from pathlib import Path
 
-_ROOT = str(Path(__file__).resolve().parents[2])
-if _ROOT not in sys.path:
-    sys.path.insert(0, _ROOT)
 sys.path.append(str(Path(__file__).resolve().parents[1] / "worker"))  # for its `processes`

@@ -20,7 +20,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -30,6 +29,7 @@ from pathlib import Path
 
 from processes import Program
 from tests.docs.tour import ROOT
+from tests.shared.programs import free_port
 
 from taskqueuex.cli import register
 from taskqueuex.cli.app import run as tqx
@@ -167,12 +167,6 @@ def _run_in_order(section: Section, directory: Path, stack: ExitStack) -> None:
     if section.scripts:
         (directory / "script.py").write_text("".join(section.scripts).replace("7470", port))
         _to_the_end([sys.executable, "script.py"], directory, "")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _run_command(command: list[str], directory: Path, url: str, stack: ExitStack) -> None:

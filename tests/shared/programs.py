@@ -28,17 +28,18 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Program:
-    """A process whose output is read line by line."""
+    """A process whose output is read line by line; with `stdout=DEVNULL, stderr=PIPE`, its errors alone."""
 
     def __init__(self, command: list[str], **settings: Any) -> None:
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
             text=True,
-            **{"env": environment(), **settings},
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": environment(), **settings},
         )
+        output = self.process.stdout or self.process.stderr
+        assert output is not None
+        self._output = output
         self.lines: list[str] = []
         self._said = threading.Condition()
         self._ended = False
@@ -46,8 +47,7 @@ class Program:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._output:
             with self._said:
                 self.lines.append(line)
                 self._said.notify_all()
@@ -79,6 +79,5 @@ class Program:
                 self.process.kill()
         code = self.process.wait(20)
         self._reader.join(20)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self._output.close()
         return code

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from tests.shared.programs import free_port
 from tests.torture.wire import Connection, ConnectionBroke
 
 READY_WITHIN_S = 30.0
@@ -19,14 +19,6 @@ READY_WITHIN_S = 30.0
 # The server refuses settings it does not know, and TQX_KILLS and TQX_SEED are ours; nor should a setting of
 # whoever runs the tests change what is tested.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TQX_")}
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class ServerFailed(Exception):

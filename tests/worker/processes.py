@@ -5,9 +5,10 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
+
+from tests.shared import programs
 
 __all__ = ["TIMEOUT_S", "Program", "Server", "Worker", "until"]
 
@@ -26,52 +27,33 @@ def until(condition, what="it", timeout_s=TIMEOUT_S):
         time.sleep(0.02)
 
 
-class Program:
+class Program(programs.Program):
     """A process whose standard error is read line by line."""
 
     def __init__(self, *arguments, env=None, cwd=HERE):
-        self.process = subprocess.Popen(
+        super().__init__(
             [sys.executable, "-m", *arguments],
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
             cwd=cwd,
             env={**os.environ, **(env or {})},
         )
-        self.lines = []
-        self._said = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     @property
     def pid(self):
         return self.process.pid
 
-    @property
-    def log(self):
-        return "".join(self.lines)
-
-    def _read(self):
-        for line in self.process.stderr:
-            with self._said:
-                self.lines.append(line)
-                self._said.notify_all()
-        with self._said:
-            self._said.notify_all()
-
     def wait_for(self, pattern, timeout_s=TIMEOUT_S):
         """The match of the first line that matches."""
-        deadline = time.monotonic() + timeout_s
+
+        def found():
+            return next((match for line in self.lines if (match := re.search(pattern, line))), None)
+
         with self._said:
-            while True:
-                for line in self.lines:
-                    found = re.search(pattern, line)
-                    if found:
-                        return found
-                left = deadline - time.monotonic()
-                assert left > 0 and self._reader.is_alive(), f"no {pattern!r} in:\n{''.join(self.lines)}"
-                self._said.wait(left)
+            self._said.wait_for(lambda: found() or self._ended, timeout_s)
+            match = found()
+        assert match, f"no {pattern!r} in:\n{self.log}"
+        return match
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -92,7 +74,7 @@ class Program:
         self.process.wait()
         self._reader.join(TIMEOUT_S)
         assert not self._reader.is_alive(), "somebody outlived the process and holds its standard error"
-        self.process.stderr.close()
+        self._output.close()
 
 
 class Server(Program):
